@@ -1,0 +1,8 @@
+"""The public interfaces; each is one abstract class in a file of its own."""
+
+from kladml_core.interfaces.config import ConfigInterface
+from kladml_core.interfaces.publisher import PublisherInterface
+from kladml_core.interfaces.storage import StorageInterface
+from kladml_core.interfaces.tracker import TrackerInterface
+
+__all__ = ["ConfigInterface", "PublisherInterface", "StorageInterface", "TrackerInterface"]
