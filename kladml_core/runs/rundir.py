@@ -1,0 +1,191 @@
+"""A run's directory: the names of its files, how it is claimed, and what can be read of it without a worker."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kladml_core.errors import UnusableError
+from kladml_core.runs.files import read_object, write_json
+from kladml_core.runs.ref import RunRef
+
+_RUN = re.compile(r"run_(\d{4,})")
+_ATTEMPT = re.compile(r"\d{3,}")
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """One run on disk. Holds no state: every read looks at the files again."""
+
+    path: Path
+
+    @property
+    def ref(self) -> RunRef:
+        """The reference, which is the path's last four names (a moved run is named by where it lies now)."""
+        return RunRef(*self.path.parts[-4:])
+
+    @property
+    def reference(self) -> str:
+        """`project/family/experiment/run_0001`."""
+        return str(self.ref)
+
+    @property
+    def run_json(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def attempts(self) -> Path:
+        return self.path / "attempts"
+
+    @property
+    def state_json(self) -> Path:
+        return self.path / "state.json"
+
+    @property
+    def lost_json(self) -> Path:
+        return self.path / "lost.json"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics"
+
+    @property
+    def summary(self) -> Path:
+        return self.path / "summary.json"
+
+    @property
+    def console_log(self) -> Path:
+        return self.path / "console.log"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.path / "artifacts"
+
+    @property
+    def control(self) -> Path:
+        return self.path / "control"
+
+    @property
+    def notes(self) -> Path:
+        return self.path / "notes.yaml"
+
+    @classmethod
+    def create(
+        cls,
+        data: Path,
+        project: str,
+        family: str,
+        experiment: str,
+        *,
+        seed: int,
+        fingerprints: Mapping[str, str] | None = None,
+    ) -> RunDirectory:
+        """Claims the next run number of an experiment and writes run.json.
+
+        The number is claimed by an exclusive mkdir, so that two launches at once get two runs.
+
+        Args:
+            data: the workspace's data directory; made when missing.
+            seed: the run's seed, part of its identity.
+            fingerprints: data set name to fingerprint, where known before the worker starts.
+
+        Raises:
+            UnusableError: the directory cannot be written.
+        """
+        parent = data / "projects" / project / family / experiment
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            number = 1 + max((int(match[1]) for match in map(_RUN.fullmatch, _names(parent)) if match), default=0)
+            while True:
+                path = parent / f"run_{number:04d}"
+                try:
+                    path.mkdir()
+                    break
+                except FileExistsError:
+                    number += 1
+            run = cls(path)
+            for directory in (run.attempts, run.metrics, run.checkpoints, run.artifacts, run.control):
+                directory.mkdir()
+            write_json(
+                run.run_json,
+                {
+                    "v": 1,
+                    "uid": uuid.uuid4().hex,
+                    "created": time.time(),
+                    "reference": run.reference,
+                    "seed": seed,
+                    "fingerprints": dict(fingerprints or {}),
+                },
+            )
+        except OSError as error:
+            raise UnusableError(
+                f"cannot create a run in {parent}: {error.strerror}",
+                hint="free some space or make the workspace's data directory writable",
+            ) from error
+        return run
+
+    def claim_attempt(self) -> int:
+        """Claims the next attempt by an exclusive mkdir and returns its number, counted from 1.
+
+        Raises:
+            UnusableError: another process claimed it in the same moment, or the directory cannot be written.
+        """
+        number = (self.latest_attempt() or 0) + 1
+        try:
+            self.attempts.mkdir(exist_ok=True)
+            self.attempt_dir(number).mkdir()
+        except FileExistsError:
+            raise UnusableError(
+                f"{self.reference} is being started by {self._holder(number)}", hint="watch that attempt instead"
+            ) from None
+        except OSError as error:
+            raise UnusableError(f"cannot start an attempt in {self.attempts}: {error.strerror}") from error
+        return number
+
+    def attempt_dir(self, number: int) -> Path:
+        """Where one attempt keeps its attempt.json, config.yaml and patch."""
+        return self.attempts / f"{number:03d}"
+
+    def latest_attempt(self) -> int | None:
+        """The newest attempt's number, or None before the first."""
+        return max((int(name) for name in _names(self.attempts) if _ATTEMPT.fullmatch(name)), default=None)
+
+    def read_run(self) -> dict[str, Any] | None:
+        """run.json, or None when it is missing or damaged."""
+        return read_object(self.run_json)
+
+    def read_state(self) -> dict[str, Any] | None:
+        """state.json, or None when it is missing or damaged."""
+        return read_object(self.state_json)
+
+    def read_attempt(self, number: int) -> dict[str, Any] | None:
+        """attempt.json of one attempt, or None when it is missing or damaged."""
+        return read_object(self.attempt_dir(number) / "attempt.json")
+
+    def _holder(self, number: int) -> str:
+        attempt = self.read_attempt(number) or {}
+        return f"process {attempt.get('launcher_pid', '?')} of {attempt.get('user', '?')} on {attempt.get('host', '?')}"
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return [path.name for path in directory.iterdir()]
+    except OSError:
+        return []
