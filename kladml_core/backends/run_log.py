@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections import deque
 from collections.abc import Mapping
+from statistics import median
 from time import sleep
 from time import time as unix_time
 from typing import Any
@@ -20,6 +22,7 @@ HEARTBEAT_SECONDS = 1.0
 TERMINAL_STATUSES = frozenset({"finished", "failed", "stopped"})
 _TAIL_BYTES = 1 << 20
 _LAST_WRITES = 5
+_PACES = 21
 
 
 class RunLog(PublisherInterface):
@@ -174,6 +177,7 @@ class RunLog(PublisherInterface):
             "started": ours.get("started", now),
             "ended": None,
             "progress_at": now,
+            "step_seconds": None,
             "heartbeat": now,
             "last_checkpoint": before.get("last_checkpoint"),
             "exit_code": None,
@@ -181,8 +185,16 @@ class RunLog(PublisherInterface):
         }
 
     def _beat(self, seconds: float) -> None:
+        paces: deque[float] = deque(maxlen=_PACES)
+        step, progress_at = self._state["step"], self._state["progress_at"]
         while not self._closed.wait(seconds):
             with self._lock:
+                now_step, now_at = self._state["step"], self._state["progress_at"]
+                if now_step > step:
+                    # An observer calls a run stalled by its own pace, so the pace is part of the state.
+                    paces.append((now_at - progress_at) / (now_step - step))
+                    self._state["step_seconds"] = median(paces)
+                    step, progress_at = now_step, now_at
                 # A heartbeat that a power cut loses costs nothing, so it is not forced to the disk.
                 self._write_state(durable=False)
                 self._write_summary()

@@ -1,0 +1,64 @@
+"""`python -m kladml_core.runs.detach RUN_DIR ATTEMPT CWD COMMAND…`: starts a worker that belongs to nobody's terminal.
+
+The process that runs this forks once and ends, so that the worker is never a child of the app (which could leave it a
+zombie, or take it along). The child makes a session of its own, writes state.json `starting` with its own identity,
+and becomes the command: pid and start time stay the same, so there is no moment in which the state names nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import NoReturn
+
+from kladml_core.errors import ExitCode
+from kladml_core.runs.files import write_json
+from kladml_core.runs.processes import identity
+from kladml_core.runs.rundir import RunDirectory
+
+
+def main(argv: list[str]) -> None:
+    """Forks and returns in the parent; the child becomes `argv[3:]` and never returns."""
+    run, attempt, directory, command = RunDirectory(Path(argv[0])), int(argv[1]), argv[2], argv[3:]
+    log = os.open(run.console_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    if os.fork() == 0:
+        _become(run, attempt, directory, command, log)
+
+
+def _become(run: RunDirectory, attempt: int, directory: str, command: list[str], log: int) -> NoReturn:
+    os.setsid()
+    now = time.time()
+    state = {
+        "v": 1,
+        "status": "starting",
+        "attempt": attempt,
+        **identity().to_json(),
+        "phase": "starting",
+        "epoch": 0,
+        "step": 0,
+        "started": now,
+        "progress_at": now,
+        "heartbeat": now,
+        "last_checkpoint": (run.read_state() or {}).get("last_checkpoint"),
+    }
+    try:
+        write_json(run.state_json, state)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.chdir(directory)
+        os.execv(command[0], command)
+    except OSError as error:
+        reason = f"the worker could not be started: {error}"
+        os.write(log, f"{reason}\n".encode())
+        write_json(
+            run.state_json,
+            {**state, "status": "failed", "reason": reason, "exit_code": int(ExitCode.UNUSABLE), "ended": time.time()},
+        )
+    finally:
+        os._exit(ExitCode.UNUSABLE)  # reached only when the command could not be started
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

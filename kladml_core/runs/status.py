@@ -1,0 +1,191 @@
+"""What a run is doing, told truly: from its state.json, from whether its process lives, and from what an observer found."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kladml_core.runs.events import TERMINAL_KINDS, last_terminal_event
+from kladml_core.runs.files import read_object, write_json
+from kladml_core.runs.processes import boot_id, host_name, is_alive
+from kladml_core.runs.rundir import RunDirectory
+
+LIVE = frozenset({"queued", "starting", "running", "stopping"})
+"""Statuses of a run whose worker lives or is still to come."""
+
+STATUSES = ("queued", "starting", "running", "stopping", "finished", "failed", "stopped", "lost", "damaged")
+
+GRACE_SECONDS = 60.0
+"""How long a run directory may lack run.json or state.json before it counts as damaged."""
+
+STALL_SECONDS = 120.0
+STALL_STEPS = 20
+SILENT_SECONDS = 30.0
+"""Age of a heartbeat that is worth a word where the process itself cannot be looked at."""
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """A run's state as it can be shown. Times are unix seconds; None where unknown."""
+
+    status: str
+    stalled: bool = False
+    attempt: int | None = None
+    pid: int | None = None
+    host: str | None = None
+    phase: str | None = None
+    epoch: int = 0
+    step: int = 0
+    total_steps: int | None = None
+    total_epochs: int | None = None
+    heartbeat: float | None = None
+    progress_at: float | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+    created: float | None = None
+    started: float | None = None
+    ended: float | None = None
+    damaged: str | None = None
+    """What is wrong with the directory, when status is `damaged`."""
+
+    @property
+    def live(self) -> bool:
+        """Whether more is to come of this attempt."""
+        return self.status in LIVE
+
+    @property
+    def seconds(self) -> float | None:
+        """Duration of the attempt so far, or in all once it has ended."""
+        if self.started is None:
+            return None
+        end = self.ended if self.ended is not None else (time.time() if self.live else self.heartbeat)
+        return None if end is None else max(0.0, end - self.started)
+
+
+def read_status(run: RunDirectory) -> RunStatus:
+    """Looks at a run and says what it is doing. Reads only; a run on another machine is never declared lost."""
+    identity, state = run.read_run(), run.read_state()
+    if identity is None or state is None or state.get("status") not in STATUSES:
+        return _without_state(run, identity)
+    status, reason, exit_code = str(state["status"]), _text(state.get("reason")), _int(state.get("exit_code"))
+    ended = _number(state.get("ended"))
+    attempt = _int(state.get("attempt"))
+    stalled = False
+    if status in LIVE and status != "queued":
+        alive = is_alive(state)
+        terminal = last_terminal_event(run.events, attempt or 0) if alive is False else None
+        lost = read_object(run.lost_json) or {}
+        if terminal is not None:
+            # The worker died between its last event and its last state: what it said it did is what it did.
+            status = TERMINAL_KINDS[terminal["kind"]]
+            reason, exit_code = _text(terminal.get("reason")), _int(terminal.get("exit_code"))
+            ended = _number(terminal.get("time"))
+        elif alive is False or (lost.get("attempt") == attempt and alive is not True):
+            status, reason, exit_code = "lost", _text(lost.get("cause")) or _cause(state), 137
+            ended = _number(state.get("heartbeat"))
+        else:
+            stalled = _stalled(state)
+            if alive is None and (silence := _silence(state)) is not None:
+                reason = f"no heartbeat for {silence:.0f} s, and {state.get('host')} cannot be looked at from here"
+    return RunStatus(
+        status=status,
+        stalled=stalled,
+        attempt=attempt,
+        pid=_int(state.get("pid")),
+        host=_text(state.get("host")),
+        phase=_text(state.get("phase")),
+        epoch=_int(state.get("epoch")) or 0,
+        step=_int(state.get("step")) or 0,
+        total_steps=_int(state.get("total_steps")),
+        total_epochs=_int(state.get("total_epochs")),
+        heartbeat=_number(state.get("heartbeat")),
+        progress_at=_number(state.get("progress_at")),
+        exit_code=exit_code,
+        reason=reason,
+        created=_number(identity.get("created")),
+        started=_number(state.get("started")),
+        ended=ended,
+    )
+
+
+def reconcile(run: RunDirectory) -> RunStatus:
+    """As `read_status`; a death that is proved from here is also written to lost.json, for those who cannot prove it."""
+    status = read_status(run)
+    if status.status == "lost" and (read_object(run.lost_json) or {}).get("attempt") != status.attempt:
+        finding = {
+            "attempt": status.attempt,
+            "by": {"host": host_name(), "pid": os.getpid(), "uid": os.getuid()},
+            "cause": status.reason,
+            "time": time.time(),
+        }
+        try:
+            write_json(run.lost_json, finding)
+        except OSError:
+            pass  # a read-only or full workspace: the finding holds for this observer all the same
+    return status
+
+
+def _without_state(run: RunDirectory, identity: Mapping[str, Any] | None) -> RunStatus:
+    created = _number((identity or {}).get("created"))
+    attempt = run.latest_attempt()
+    terminal = last_terminal_event(run.events, attempt) if identity is not None and attempt else None
+    if terminal is not None:
+        return RunStatus(
+            status=TERMINAL_KINDS[terminal["kind"]],
+            attempt=attempt,
+            reason=_text(terminal.get("reason")),
+            exit_code=_int(terminal.get("exit_code")),
+            step=_int(terminal.get("step")) or 0,
+            epoch=_int(terminal.get("epoch")) or 0,
+            created=created,
+            ended=_number(terminal.get("time")),
+        )
+    if created is None:
+        try:
+            created = run.path.stat().st_mtime
+        except OSError:
+            return RunStatus(status="damaged", damaged="the directory is gone")
+    if time.time() - created < GRACE_SECONDS and not run.state_json.exists():
+        return RunStatus(status="starting", attempt=attempt, created=created)
+    if identity is None:
+        what = "run.json is missing or damaged"
+    elif run.state_json.exists():
+        what = "state.json is damaged"
+    else:
+        what = "it was never started: state.json is missing"
+    return RunStatus(status="damaged", attempt=attempt, created=created, damaged=what, reason=what)
+
+
+def _cause(state: Mapping[str, Any]) -> str:
+    if state.get("boot_id") != boot_id():
+        return "the machine was started anew while it ran"
+    return f"process {state.get('pid')} is gone: killed, or the machine ran out of memory"
+
+
+def _stalled(state: Mapping[str, Any]) -> bool:
+    if state.get("status") != "running" or state.get("phase") == "compiling":
+        return False
+    progress = _number(state.get("progress_at"))
+    step = _number(state.get("step_seconds")) or 0.0
+    return progress is not None and time.time() - progress > max(STALL_SECONDS, STALL_STEPS * step)
+
+
+def _silence(state: Mapping[str, Any]) -> float | None:
+    heartbeat = _number(state.get("heartbeat"))
+    silent = None if heartbeat is None else time.time() - heartbeat
+    return silent if silent is not None and silent > SILENT_SECONDS else None
+
+
+def _int(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
