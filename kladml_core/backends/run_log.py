@@ -99,7 +99,7 @@ class RunLog(PublisherInterface):
                 return
             self._seq += 1
         if kind == "resumed":
-            self._series.rewind(fields.get("offsets") or {}, step or 0)
+            self._series.rewind(fields.get("offsets") or {})
 
     def status(self, status: str, **fields: Any) -> None:
         """Writes state.json now; `finished`, `failed` and `stopped` end the attempt."""

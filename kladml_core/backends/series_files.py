@@ -124,15 +124,20 @@ class SeriesFiles:
         """The newest value of each metric written or read back so far."""
         return {name: summary.last for name, summary in self._summaries.items() if summary.count}
 
-    def rewind(self, offsets: Mapping[str, int], step: int) -> None:
-        """Rebuilds the summaries after a resume: of what was written before, only steps up to `step` count."""
-        from kladml_core.metrics.columns import read  # numpy; a first attempt does not need it here
-        from kladml_core.runs.cuts import read_cuts
+    def rewind(self, offsets: Mapping[str, int]) -> None:
+        """Rebuilds the summaries after a resume, without the branch that it gave up.
 
-        cuts = read_cuts(self._directory.parent)
+        Args:
+            offsets: the metrics that had records at the resume, as in its event.
+        """
+        from kladml_core.metrics.columns import Cut, read, visible  # numpy: a first attempt has no need of it here
+        from kladml_core.runs.events import read_events, resume_cuts
+
+        cuts = resume_cuts(read_events(self._directory.parent / "events.jsonl")[0])
         for name in offsets:
             summary = _Summary()
-            records, _ = read(self._directory / file_name(name), cuts=cuts.get(name, ()))
+            records, _ = read(self._directory / file_name(name))
+            records = visible(records, 0, [Cut(*cut) for cut in cuts.get(name, ())])
             for record_step, value in zip(records["step"].tolist(), records["value"].tolist(), strict=True):
                 summary.add(record_step, value)
             self._summaries[name] = summary

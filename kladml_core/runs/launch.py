@@ -1,0 +1,249 @@
+"""Launching and resuming runs: check everything, claim the run directory, start a worker that outlives the caller.
+
+`python -m kladml_core.runs.launch CONFIG [--set KEY=VALUE …] [--json]` does the same from a shell that has only the
+core installed, and follows the run with plain lines.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kladml_core.config.load import Document, dump, parse, read, with_overrides
+from kladml_core.errors import ConfigError, NothingToResumeError, UnusableError
+from kladml_core.runs import provenance
+from kladml_core.runs.checkpoint_list import list_checkpoints
+from kladml_core.runs.files import write_json, write_text_atomic
+from kladml_core.runs.rundir import RunDirectory
+from kladml_core.runs.status import read_status
+from kladml_core.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from kladml_core.config.schema import RunConfig
+
+START_SECONDS = 20.0
+_WORKER = "kladml_core.training.worker"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A launch in which everything that can be checked without importing the user's code has been checked."""
+
+    document: Document
+    config: RunConfig
+    workspace: Path
+    settings: Settings
+    config_file: Path
+    overrides: tuple[str, ...]
+
+
+def prepare(
+    config_file: Path, *, workspace: Path, overrides: Sequence[str] = (), processes: int | None = None
+) -> Plan:
+    """Reads and checks a config; writes nothing.
+
+    Args:
+        config_file: the YAML file.
+        workspace: the workspace's root, which names in the config are resolved against.
+        overrides: `KEY=VALUE` texts with dotted keys, applied in order.
+        processes: overrides launch.processes.
+
+    Raises:
+        ConfigError: the text is wrong (exit code 2).
+        UnusableError: it names something that cannot be used (exit code 3).
+    """
+    words = [*overrides, *([] if processes is None else [f"launch.processes={processes}"])]
+    document = with_overrides(read(config_file), words)
+    settings = load_settings(workspace)
+    return Plan(document, _resolve(document, workspace, settings), workspace, settings, config_file, tuple(words))
+
+
+def launch(plan: Plan) -> RunDirectory:
+    """Creates the run's directory and starts its worker; returns as soon as the worker's process exists.
+
+    Raises:
+        UnusableError: the directory cannot be written, or the worker's process does not start.
+    """
+    config = plan.config
+    run = RunDirectory.create(
+        plan.settings.data,
+        config.project,
+        config.family,
+        config.experiment,
+        seed=config.seed,
+        fingerprints=_fingerprints(plan),
+    )
+    _start(run, run.claim_attempt(), plan)
+    return run
+
+
+def resume(run: RunDirectory, *, workspace: Path, overrides: Sequence[str] = ()) -> RunDirectory:
+    """Starts the next attempt of a run from its newest checkpoint; the run keeps its name and its curves.
+
+    Args:
+        overrides: changes to the recorded config. Keys that make the run what it is are refused.
+
+    Raises:
+        NothingToResumeError: it is live, finished with nothing left to train, or has no checkpoint.
+        ConfigError: an override is wrong, or changes what the run is.
+    """
+    status = read_status(run)
+    if status.live:
+        raise UnusableError(f"{run.reference} is {status.status} already", hint="watch it, or stop it first")
+    if not any(checkpoint.valid for checkpoint in list_checkpoints(run)):
+        raise NothingToResumeError(f"{run.reference} has no checkpoint to resume from", hint="launch its config again")
+    if status.status == "finished" and not overrides:
+        raise NothingToResumeError(
+            f"{run.reference} has finished; there is nothing left to train",
+            hint="train further with --set training.max_epochs=N",
+        )
+    recorded = read(run.config)
+    document = with_overrides(recorded, overrides)
+    settings = load_settings(workspace)
+    config = _resolve(document, workspace, settings)
+    _refuse_other_identity(_resolve(recorded, workspace, settings), config, run)
+    plan = Plan(document, config, workspace, settings, run.config, tuple(overrides))
+    _start(run, run.claim_attempt(), plan)
+    return run
+
+
+def wait_until_running(run: RunDirectory, timeout: float | None = None) -> str:
+    """Waits until the worker says `running`, or the attempt has ended; returns that status.
+
+    Raises:
+        UnusableError: `timeout` seconds passed first.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while (status := read_status(run)).status in ("queued", "starting"):
+        if deadline is not None and time.monotonic() > deadline:
+            raise UnusableError(f"{run.reference} is still starting", hint=f"its output is in {run.console_log}")
+        time.sleep(0.05)
+    return status.status
+
+
+def _resolve(document: Document, workspace: Path, settings: Settings) -> RunConfig:
+    from kladml_core.config.schema import resolve  # pydantic: not needed until something is launched
+
+    return resolve(document, workspace=workspace, settings=settings)
+
+
+def _fingerprints(plan: Plan) -> dict[str, str]:
+    """Fingerprints of the registered datasets that the config names; those of targets are taken by the worker."""
+    from kladml_core.workspace.datasets import read_dataset
+
+    found: dict[str, str] = {}
+    for key in ("train", "val", "test"):
+        name = getattr(plan.config.data, key, None)
+        registration = plan.settings.data / "datasets" / f"{name}.yaml"
+        if isinstance(name, str) and registration.is_file():
+            fingerprint = read_dataset(registration).fingerprint
+            if fingerprint:
+                found[name] = fingerprint
+    return found
+
+
+def _start(run: RunDirectory, attempt: int, plan: Plan) -> None:
+    directory = run.attempt_dir(attempt)
+    text = dump(plan.config.model_dump(mode="json"))
+    command = _command(run, plan)
+    try:
+        write_text_atomic(directory / "config.yaml", text)
+        write_text_atomic(run.config, text)
+        write_json(directory / "attempt.json", _record(plan, command, attempt, directory))
+        run.console_log.touch()
+    except OSError as error:
+        raise UnusableError(f"cannot write {directory}: {error.strerror}", hint="free some space") from error
+    # -P: the workspace may hold a file named like a module of the standard library; only the worker is to see it.
+    starter = [sys.executable, "-P", "-m", "kladml_core.runs.detach", str(run.path), str(attempt), str(plan.workspace)]
+    try:
+        subprocess.run(
+            [*starter, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            env=_worker_environment(plan),
+            timeout=START_SECONDS,
+            check=True,
+        )
+    except subprocess.CalledProcessError as error:
+        last = error.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise UnusableError(f"the worker could not be started: {last}") from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UnusableError(f"the worker could not be started: {error}") from error
+
+
+def _command(run: RunDirectory, plan: Plan) -> list[str]:
+    processes = plan.config.launch.processes
+    if processes == 1:
+        return [sys.executable, "-m", _WORKER, str(run.path)]
+    # --tee gives every line its rank; SIGHUP stays out of the launcher's list, so that a closed terminal ends nothing.
+    options = ["--standalone", f"--nproc-per-node={processes}", "--tee=3", "--signals-to-handle=SIGTERM,SIGINT"]
+    return [sys.executable, "-m", "torch.distributed.run", *options, "-m", _WORKER, str(run.path)]
+
+
+def _worker_environment(plan: Plan) -> dict[str, str]:
+    environ = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    processes = plan.config.launch.processes
+    if processes > 1:
+        threads = max(1, (os.cpu_count() or 1) // processes)
+        environ.setdefault("OMP_NUM_THREADS", str(threads))
+        environ.setdefault("TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE", "[rank ${rank}] ")
+    return environ
+
+
+def _record(plan: Plan, command: Sequence[str], attempt: int, directory: Path) -> dict[str, Any]:
+    git = provenance.git_state(_code_location(plan))
+    if git is not None and git.patch:
+        (directory / "uncommitted.patch").write_bytes(git.patch)
+    positions = {} if attempt > 1 else plan.document.dotted_positions()
+    return {
+        "v": 1,
+        "attempt": attempt,
+        "created": time.time(),
+        "argv": provenance.mask_argv(sys.argv),
+        "command": list(command),
+        "overrides": [provenance.mask_override(word) for word in plan.overrides],
+        "launcher_pid": os.getpid(),
+        **provenance.machine(),
+        "versions": provenance.versions(),
+        "git": None if git is None else git.to_json(),
+        "environment": provenance.environment(),
+        "source": {"file": plan.document.file, "positions": {key: list(place) for key, place in positions.items()}},
+    }
+
+
+def _code_location(plan: Plan) -> Path:
+    """The file that defines the model's target: its repository is the one whose state matters."""
+    from kladml_core.config.targets import find_target
+
+    return Path(find_target(plan.config.model.target, plan.workspace).file)
+
+
+def _refuse_other_identity(before: RunConfig, after: RunConfig, run: RunDirectory) -> None:
+    from kladml_core.config.schema import changed_identity
+
+    changes = changed_identity(before, after)
+    if changes:
+        told = "; ".join(f"{key}: {old!r} → {new!r}" for key, old, new in changes)
+        raise ConfigError(
+            f"{run.reference} cannot be resumed with another {', '.join(key for key, _, _ in changes)} ({told})",
+            hint="clone it to train a different run",
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Launches a config and follows it with plain lines; returns the run's exit code."""
+    from kladml_core.runs.follow_plain import follow_plain
+
+    return follow_plain(sys.argv[1:] if argv is None else argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
