@@ -1,0 +1,21 @@
+"""Models: what a person brings to be trained. Names are loaded on first use, so that BaseModel costs no torch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kladml_core.models.base import BaseModel
+    from kladml_core.models.task import MLTask
+    from kladml_core.models.torch_model import TorchModel
+
+_HOMES = {"BaseModel": "base", "MLTask": "task", "TorchModel": "torch_model"}
+
+__all__ = ["BaseModel", "MLTask", "TorchModel"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,31 @@
+"""KladML's core: train PyTorch models, follow their runs. The public names are loaded on first use."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from kladml_core.version import __version__
+
+if TYPE_CHECKING:
+    from kladml_core.config.schema import TrainingConfig
+    from kladml_core.models.base import BaseModel
+    from kladml_core.models.task import MLTask
+    from kladml_core.models.torch_model import TorchModel
+    from kladml_core.training.trainer import UniversalTrainer
+
+_HOMES = {
+    "BaseModel": "kladml_core.models.base",
+    "MLTask": "kladml_core.models.task",
+    "TorchModel": "kladml_core.models.torch_model",
+    "TrainingConfig": "kladml_core.config.schema",
+    "UniversalTrainer": "kladml_core.training.trainer",
+}
+
+__all__ = ["BaseModel", "MLTask", "TorchModel", "TrainingConfig", "UniversalTrainer", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

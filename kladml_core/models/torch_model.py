@@ -1,0 +1,149 @@
+"""A model in PyTorch: it says how to build its module and how to take one step; the trainer does the rest."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from kladml_core.models.base import BaseModel
+from kladml_core.models.files import read_about, read_weights, write_model
+from kladml_core.models.task import MLTask
+
+StepOutput = Tensor | tuple[Tensor, Any] | Mapping[str, Any]
+"""`loss`, `(loss, weight)`, or {"loss": …, name: …}; a value of the mapping may itself be `(mean, weight)`."""
+
+
+class TorchModel(BaseModel):
+    """A model whose module the Universal Trainer can train.
+
+    A subclass gives `build` and `training_step`; the rest has defaults. The steps receive the module to call,
+    which in distributed training is not the one that `build` returned: call `module(x)`, never `self.module(x)`.
+
+    Attributes:
+        config: the parameters of `model.params`.
+    """
+
+    ml_task: MLTask = MLTask.OTHER
+
+    def __init__(self, config: Mapping[str, Any] | None = None) -> None:
+        super().__init__(config)
+        self._module: nn.Module | None = None
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """A new module with its initial weights, drawn from torch's global generator."""
+
+    @abstractmethod
+    def training_step(self, module: nn.Module, batch: Any) -> StepOutput:
+        """The loss of one micro-batch.
+
+        Args:
+            module: the (wrapped) module to call.
+            batch: what the data gives, on the training device; `(x, y)` for tensor data.
+
+        Returns:
+            A scalar loss, the mean over the batch's samples; or `(loss, weight)` where the mean is over something
+            else, tokens say; or a mapping with `loss` and further values to log as `train/<name>`.
+        """
+
+    def validation_step(self, module: nn.Module, batch: Any) -> StepOutput:
+        """As `training_step`, without gradients and on the unwrapped module in eval mode; logged as `val/<name>`."""
+        return self.training_step(module, batch)
+
+    def predict_step(self, module: nn.Module, batch: Any) -> Any:
+        """The predictions for one batch of inputs."""
+        return module(batch)
+
+    def configure_optimizers(self, module: nn.Module, training: Any) -> torch.optim.Optimizer | None:
+        """An optimizer of one's own; None takes the one that the config names.
+
+        Args:
+            module: the module as built, on its device, not yet wrapped.
+            training: the run's TrainingConfig.
+        """
+        return None
+
+    @property
+    def module(self) -> nn.Module:
+        """The module, built on first use."""
+        if self._module is None:
+            self._module = self.build()
+        return self._module
+
+    def train(
+        self, X_train: Any, y_train: Any = None, X_val: Any = None, y_val: Any = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Trains in this process.
+
+        Args:
+            X_train: inputs, first dimension samples; or a Dataset when `y_train` is None.
+            y_train: targets.
+            X_val: as `X_train`, for validation.
+            y_val: targets of `X_val`.
+            kwargs: keys of TrainingConfig (`max_epochs` is 10 unless given), and `seed`.
+
+        Returns:
+            The last value of each metric.
+        """
+        from kladml_core.config.schema import TrainingConfig
+        from kladml_core.training.trainer import UniversalTrainer
+
+        seed = int(kwargs.pop("seed", 0))
+        trainer = UniversalTrainer(TrainingConfig(**{"max_epochs": 10, **kwargs}), seed=seed)
+        return dict(trainer.fit(self, _data(X_train, y_train), _data(X_val, y_val)).metrics)
+
+    @torch.no_grad()
+    def predict(self, X: Any, **kwargs: Any) -> Any:
+        """Predictions for `X`, in batches of `batch_size` (default 256), on the module's device, returned on the CPU."""
+        inputs = torch.as_tensor(X)
+        size = int(kwargs.get("batch_size", 256))
+        device = next(self.module.parameters(), inputs).device
+        was_training = self.module.training
+        self.module.eval()
+        try:
+            parts = [self.predict_step(self.module, part.to(device)).cpu() for part in inputs.split(size)]
+        finally:
+            self.module.train(was_training)
+        return torch.cat(parts)
+
+    def evaluate(self, X_test: Any, y_test: Any = None, **kwargs: Any) -> dict[str, Any]:
+        """Exact means over all samples of what `validation_step` returns, by name without a prefix."""
+        from kladml_core.config.schema import TrainingConfig
+        from kladml_core.training.trainer import UniversalTrainer
+
+        trainer = UniversalTrainer(TrainingConfig(max_epochs=1, batch_size=int(kwargs.get("batch_size", 256))))
+        return dict(trainer.validate(self, _data(X_test, y_test)))
+
+    def save(self, path: str | Path) -> None:
+        """Writes model.safetensors and model.json into the directory `path`.
+
+        Raises:
+            OSError: the directory cannot be written.
+        """
+        made_by = f"{type(self).__module__}:{type(self).__qualname__}"
+        write_model(Path(path), self.module, {"class": made_by, "config": self.config})
+
+    def load(self, path: str | Path) -> Self:
+        """Reads what `save` wrote; the module is built from the saved config.
+
+        Raises:
+            UnusableError: the directory holds no model, or one of another shape.
+        """
+        self.config = dict(read_about(Path(path)).get("config") or self.config)
+        module = self.build()
+        read_weights(Path(path), module)
+        self._module = module
+        return self
+
+
+def _data(inputs: Any, targets: Any) -> Any:
+    """Tensors of inputs and targets, or the Dataset or nothing that was given instead."""
+    if inputs is None or (targets is None and not hasattr(inputs, "__array__") and not isinstance(inputs, Tensor)):
+        return inputs
+    parts = (inputs,) if targets is None else (inputs, targets)
+    return tuple(torch.as_tensor(part) for part in parts)
