@@ -43,8 +43,6 @@ class RunSnapshot:
     """Empty when the follower keeps no curves."""
     version: int
     """Grows with every change, so that a screen can tell whether to draw."""
-    caught_up: bool
-    """False until everything that was there when the run was opened has been read."""
 
 
 class RunFollower:

@@ -18,6 +18,8 @@ from kladml_core.runs.status import RunStatus, reconcile
 EVENTS_KEPT = 10_000
 LIST_SECONDS = 1.0
 STATUS_SECONDS = 1.0
+HOLD_SECONDS = 5.0
+"""Longest that an end waits for the state that goes with it; only a full disk keeps that from being written."""
 MESSAGES_A_POLL = 500
 """More new steps than this in one look are history: the newest of each metric is published, the rest is in the series."""
 
@@ -53,6 +55,8 @@ class RunTail:
         self._status: RunStatus | None = None
         self._told: tuple[Any, ...] | None = None
         self._ended_attempt: int | None = None
+        self._held: list[Event] = []
+        self._held_since: float | None = None
         self._version = 0
         self._pending: list[tuple[str, dict[str, Any]]] = []
 
@@ -77,8 +81,7 @@ class RunTail:
         terminal = self._read_events()
         changed |= bool(self._pending) or bool(terminal)
         changed |= self._read_metrics(everything=bool(terminal))
-        for event in terminal:
-            self._pending.append(("events", {"run": self._reference, **event}))
+        changed |= self._release(terminal)
         if not changed and self._version:
             return None
         self._version += 1
@@ -90,7 +93,6 @@ class RunTail:
             last=dict(self._last),
             series=dict(self._series),
             version=self._version,
-            caught_up=True,
         )
 
     def publish_pending(self) -> None:
@@ -141,9 +143,25 @@ class RunTail:
         if lost is not None:
             self._events.append(lost)
             terminal.append(lost)
-        if terminal:
-            self._status_read = -STATUS_SECONDS  # the last state follows the last event at once
         return terminal
+
+    def _release(self, terminal: list[Event]) -> bool:
+        """Publishes terminal events, but not before the state that follows them: nothing comes after an end."""
+        self._held.extend(terminal)
+        if not self._held:
+            return False
+        now = time.monotonic()
+        self._held_since = self._held_since or now
+        self._status_read = -STATUS_SECONDS
+        changed = self._read_status()
+        assert self._status is not None
+        if self._status.live and self._status.attempt == self._held[-1].get("attempt"):
+            if now - self._held_since < HOLD_SECONDS:
+                return changed
+        self._pending.extend(("events", {"run": self._reference, **event}) for event in self._held)
+        self._held.clear()
+        self._held_since = None
+        return True
 
     def _lost_event(self) -> Event | None:
         status = self._status
