@@ -16,11 +16,23 @@ from kladml_core.config.compose import compose, plain_value
 from kladml_core.config.emit import dump
 from kladml_core.errors import ConfigError, UnusableError
 
-__all__ = ["Document", "KeyPath", "Place", "describe", "dotted", "dump", "parse", "read", "split_override", "with_overrides"]
+__all__ = [
+    "Document",
+    "KeyPath",
+    "Place",
+    "describe",
+    "dotted",
+    "dump",
+    "parse",
+    "parse_value",
+    "read",
+    "split_override",
+    "with_overrides",
+    "with_value",
+]
 
 KeyPath = tuple[str | int, ...]
 MAX_BYTES = 1 << 20
-# In these a `--set` value is written in full YAML; every other value is one plain scalar, whatever `:` and `#` it holds.
 _YAML_STARTS = ("[", "{", '"', "'", "!", "|", ">")
 _FORBIDDEN = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -175,21 +187,26 @@ def with_overrides(document: Document, overrides: Sequence[str]) -> Document:
     Raises:
         ConfigError: a word without `=`, an empty key, a value that is not YAML, or a key below a plain value.
     """
-    if not overrides:
-        return document
-    data = copy.deepcopy(document.data)
-    positions = dict(document.positions)
-    keys = dict(document.key_positions)
-    sources = dict(document.overrides)
     for word in overrides:
-        source = f"--set {word}"
         parts, value = split_override(word)
-        path = _assign(data, parts, value, source)
-        for table in (positions, keys, sources):
-            for known in [known for known in table if known[: len(path)] == path]:
-                del table[known]
-        sources[path] = source
-    return Document(data, document.file, positions, keys, sources)
+        document = with_value(document, parts, value, f"--set {word}")
+    return document
+
+
+def with_value(document: Document, parts: Sequence[str], value: Any, source: str) -> Document:
+    """A copy of `document` with one value put under `parts`; messages about it name `source`.
+
+    Raises:
+        ConfigError: `parts` lead below a plain value or outside of a list.
+    """
+    data = copy.deepcopy(document.data)
+    path = _assign(data, tuple(parts), value, source)
+
+    def without(table: Mapping[KeyPath, Any]) -> dict[KeyPath, Any]:
+        return {known: kept for known, kept in table.items() if known[: len(path)] != path}
+
+    sources = {**without(document.overrides), path: source}
+    return Document(data, document.file, without(document.positions), without(document.key_positions), sources)
 
 
 def split_override(word: str) -> tuple[tuple[str, ...], Any]:
@@ -205,16 +222,32 @@ def split_override(word: str) -> tuple[tuple[str, ...], Any]:
         raise ConfigError("there is no = in it", hint="Write KEY=VALUE, e.g. training.learning_rate=1e-3", file=source)
     if not all(parts):
         raise ConfigError("a part of the key is empty", hint="Write KEY=VALUE, e.g. training.max_epochs=3", file=source)
-    bad = _FORBIDDEN.search(word)
+    check_characters(name, source)
+    return parts, parse_value(text, source)
+
+
+def parse_value(text: str, source: str) -> Any:
+    """What a value outside a file means: text that begins like a list, a mapping or a quoted text is YAML, all other
+    text is one plain scalar, whatever `:` and `#` it holds.
+
+    Raises:
+        ConfigError: it begins like YAML and is none.
+    """
+    check_characters(text, source)
+    text = text.strip()
+    if not text.startswith(_YAML_STARTS) and "\n" not in text:
+        return plain_value(text, source)
+    try:
+        return compose(text, source, {}, {})
+    except ConfigError as error:
+        raise ConfigError(error.message, hint=error.hint, file=source) from None
+
+
+def check_characters(text: str, source: str) -> None:
+    """Refuses what no YAML file may hold: control characters and lone surrogates."""
+    bad = _FORBIDDEN.search(text)
     if bad:
         raise ConfigError(f"the character U+{ord(bad.group()):04X} is not allowed", file=source)
-    text = text.strip()
-    if text.startswith(_YAML_STARTS) or "\n" in text:
-        try:
-            return parts, compose(text, source, {}, {})
-        except ConfigError as error:
-            raise ConfigError(error.message, hint=error.hint, file=source) from None
-    return parts, plain_value(text, source)
 
 
 def _assign(data: dict[str, Any], parts: tuple[str, ...], value: Any, source: str) -> KeyPath:

@@ -1,0 +1,62 @@
+"""Compares configs: the keys in which they differ, with the value of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kladml_core.config.load import KeyPath, dotted
+
+
+class _Missing:
+    """Stands for a key that a config does not have."""
+
+    def __repr__(self) -> str:
+        return "–"  # noqa: RUF001  a dash on the screen
+
+
+MISSING = _Missing()
+
+
+def diff(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, tuple[Any, ...]]]:
+    """The dotted keys in which N configs differ, each with its N values; `MISSING` where a config lacks the key.
+
+    Mappings are compared key by key and lists as a whole; 1, 1.0 and true are three values, and NaN equals NaN.
+    Keys come in the order in which they are first met.
+    """
+    flat = [flatten(config) for config in configs]
+    paths: dict[KeyPath, None] = {}
+    for one in flat:
+        paths.update(dict.fromkeys(one))
+    found = []
+    for path in paths:
+        values = tuple(one.get(path, MISSING) for one in flat)
+        if any(not _same(values[0], value) for value in values[1:]):
+            found.append((dotted(path), values))
+    return found
+
+
+def flatten(config: Mapping[str, Any]) -> dict[KeyPath, Any]:
+    """The values of a nested mapping by path; an empty mapping is itself a value."""
+    found: dict[KeyPath, Any] = {}
+    waiting: list[tuple[KeyPath, Any]] = [((), config)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, Mapping) and (value or not path):
+            waiting.extend(((*path, str(key)), below) for key, below in reversed(list(value.items())))
+        else:
+            found[path] = value
+    return found
+
+
+def _same(one: Any, other: Any) -> bool:
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, float) and math.isnan(one):
+        return math.isnan(other)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, Mapping):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    return bool(one == other)

@@ -1,0 +1,80 @@
+"""Looks up what a config names outside itself: targets, registered datasets and files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from kladml_core.config.load import KeyPath
+from kladml_core.config.names import is_target
+from kladml_core.config.rules import Fault
+from kladml_core.config.targets import find_target
+from kladml_core.errors import ExitCode, KladMLError
+
+DATA_SUFFIXES = (".npz", ".safetensors")
+_TARGETS: tuple[KeyPath, ...] = (
+    ("model", "target"),
+    ("loss",),
+    ("data", "target"),
+    ("training", "optimizer"),
+    ("training", "optimizer", "name"),
+    ("training", "lr_scheduler"),
+    ("training", "lr_scheduler", "name"),
+)
+
+
+def reference_faults(data: dict[str, Any], workspace: Path) -> Iterator[tuple[Fault, ExitCode]]:
+    """What `data` names and `workspace` does not have, each with the exit code it would end a launch with."""
+    for path in _TARGETS:
+        value = _value(data, path)
+        if isinstance(value, str) and is_target(value) and all(value.rpartition(":")[::2]):
+            try:
+                find_target(value, workspace)
+            except KladMLError as error:
+                yield Fault(path, error.message, error.hint), error.exit_code
+    for split in ("train", "val", "test"):
+        value = _value(data, ("data", split))
+        if isinstance(value, str) and value:
+            yield from _data_fault(("data", split), value, workspace)
+
+
+def is_data_path(text: str) -> bool:
+    """Whether a `data.train` value is a path rather than the name of a registered dataset."""
+    return "/" in text or text.endswith(DATA_SUFFIXES)
+
+
+def _data_fault(path: KeyPath, text: str, workspace: Path) -> Iterator[tuple[Fault, ExitCode]]:
+    if is_data_path(text):
+        file = workspace / Path(text).expanduser()
+        if not file.exists():
+            yield Fault(path, f"there is no file {text!r}", _similar(file, workspace)), ExitCode.UNUSABLE
+        return
+    # Imported here because registered datasets are a matter of the workspace, which itself reads configs.
+    from kladml_core.workspace.datasets import find_dataset
+
+    try:
+        find_dataset(workspace, text)
+    except KladMLError as error:
+        yield Fault(path, error.message, error.hint), error.exit_code
+
+
+def _similar(file: Path, workspace: Path) -> str:
+    try:
+        names = [entry.name for entry in os.scandir(file.parent)]
+    except OSError:
+        return f"The folder {file.parent} does not exist"
+    close = get_close_matches(file.name, names, n=1)
+    if close:
+        return f"Did you mean {os.path.relpath(file.parent / close[0], workspace)}?"
+    return f"Paths are looked up from the workspace {workspace}"
+
+
+def _value(data: Any, path: KeyPath) -> Any:
+    for part in path:
+        if not isinstance(data, dict):
+            return None
+        data = data.get(part)
+    return data

@@ -1,0 +1,175 @@
+"""Rules that tie keys of a config together, on plain data: they say what to write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from kladml_core.config.names import LOSSES, OPTIMIZER_ARGUMENTS, OPTIMIZERS, SCHEDULES, is_target
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One broken rule: `path` leads to the value from the section that was checked; `message` begins with its key."""
+
+    path: tuple[str | int, ...]
+    message: str
+    hint: str | None = None
+    at_key: bool = False
+
+
+def training_faults(training: Mapping[str, Any]) -> Iterator[Fault]:
+    """Faults of a `training` section; values of a wrong type are left to the type check."""
+    if "seed" in training:
+        yield Fault(("seed",), "seed is no key of training", "Write seed: at the top level, beside model:", at_key=True)
+    if training.get("max_epochs") is None and training.get("max_steps") is None:
+        yield Fault((), "max_epochs or max_steps is required", "Add max_epochs: 10 below training:", at_key=True)
+    clipping = training.get("gradient_clipping")
+    if _number(clipping) and clipping <= 0:
+        reason = "0 sets every gradient to zero, so nothing would be learnt" if clipping == 0 else "a norm is positive"
+        yield Fault(
+            ("gradient_clipping",),
+            f"gradient_clipping must be greater than 0: {reason}",
+            "Write null for no clipping, or a norm such as 1.0",
+        )
+    yield from _optimizer_faults(training.get("optimizer"))
+    yield from _schedule_faults(training)
+
+
+def loss_faults(loss: Any) -> Iterator[Fault]:
+    """Faults of the `loss` value."""
+    if isinstance(loss, str) and not is_target(loss):
+        yield from _unknown_name((), "loss", loss, LOSSES)
+
+
+def run_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """Faults between the sections of a whole config."""
+    training = _mapping(data.get("training"))
+    launch = _mapping(data.get("launch"))
+    precision = training.get("mixed_precision")
+    if precision == "fp16" and launch.get("device") == "cpu":
+        yield Fault(
+            ("training", "mixed_precision"),
+            "training.mixed_precision: fp16 does not work on launch.device: cpu",
+            "Write bf16 or no, or train on a GPU",
+        )
+    processes = launch.get("processes")
+    if launch.get("distributed") is True and _number(processes) and processes > 1:
+        yield Fault(
+            ("launch", "processes"),
+            "launch.distributed: true starts one process for each visible device, and launch.processes says how many",
+            "Remove one of the two",
+        )
+    yield from _data_faults(data.get("data"))
+    source = _mapping(data.get("data"))
+    stopping = _mapping(training.get("early_stopping"))
+    monitor = stopping.get("monitor", "val/loss")
+    without_validation = source.get("train") is not None and source.get("val") is None
+    if stopping.get("enabled") is True and without_validation and str(monitor).startswith("val/"):
+        yield Fault(
+            ("training", "early_stopping"),
+            f"training.early_stopping waits for {monitor}, but data has no val",
+            "Name validation data under data.val, or monitor: train/loss",
+        )
+
+
+def _data_faults(source: Any) -> Iterator[Fault]:
+    if not isinstance(source, Mapping):
+        return
+    splits = [name for name in ("train", "val", "test") if source.get(name) is not None]
+    if source.get("target") is None:
+        if "train" not in splits:
+            yield Fault(("data",), "data needs a target, or train", "Write target: module:function or train: a dataset")
+        if source.get("params"):
+            yield Fault(("data", "params"), "data.params go to a data.target, and there is none", "Add target:")
+    elif splits:
+        yield Fault(
+            ("data", splits[0]),
+            f"data.{splits[0]} cannot stand beside data.target, which gives all data itself",
+            f"Remove data.target, or {' and '.join(f'data.{name}' for name in splits)}",
+        )
+
+
+def _optimizer_faults(optimizer: Any) -> Iterator[Fault]:
+    name, arguments, below = _named(optimizer)
+    if name is None or is_target(name):
+        return
+    path = ("optimizer", *below)
+    if name.lower() == "lbfgs":
+        yield Fault(path, "optimizer lbfgs cannot be used: its state cannot be written to a checkpoint", "Use adamw")
+        return
+    yield from _unknown_name(path, "optimizer", name, OPTIMIZERS)
+    known = OPTIMIZER_ARGUMENTS.get(name)
+    for argument in arguments if known else ():
+        if argument in ("lr", "learning_rate"):
+            yield Fault(
+                ("optimizer", argument),
+                f"optimizer.{argument} is written as training.learning_rate",
+                "Move it there",
+                at_key=True,
+            )
+        elif known and argument not in known:
+            yield _unknown_argument("optimizer", name, argument, known)
+
+
+def _schedule_faults(training: Mapping[str, Any]) -> Iterator[Fault]:
+    name, arguments, below = _named(training.get("lr_scheduler"))
+    if name is None or is_target(name):
+        return
+    yield from _unknown_name(("lr_scheduler", *below), "lr_scheduler", name, SCHEDULES)
+    known = SCHEDULES.get(name, ())
+    for argument, value in arguments.items() if known else ():
+        if argument not in known:
+            yield _unknown_argument("lr_scheduler", name, argument, known)
+        elif not _number(value):
+            message = f"lr_scheduler.{argument} must be a number, not {value!r}"
+            yield Fault(("lr_scheduler", argument), message)
+        elif value < 0:
+            yield Fault(("lr_scheduler", argument), f"lr_scheduler.{argument} must not be negative, and is {value}")
+    total = training.get("max_steps")
+    spent = sum(value for value in (arguments.get("warmup"), arguments.get("decay")) if _number(value) and value >= 1)
+    if known and _number(total) and spent >= total > 0:
+        yield Fault(
+            ("lr_scheduler",),
+            f"lr_scheduler spends {spent:g} steps on warm-up and decay, but max_steps is {total}",
+            "Shorten warmup or decay; below 1 they are shares of all steps",
+        )
+
+
+def _named(value: Any) -> tuple[str | None, Mapping[str, Any], tuple[str, ...]]:
+    """The name, the arguments and where the name stands, or None where the type check will complain."""
+    if isinstance(value, str):
+        return value, {}, ()
+    if isinstance(value, Mapping) and isinstance(value.get("name"), str):
+        return value["name"], {key: item for key, item in value.items() if key != "name"}, ("name",)
+    return None, {}, ()
+
+
+def _unknown_name(path: tuple[str | int, ...], what: str, name: str, known: Mapping[str, Any]) -> Iterator[Fault]:
+    if name not in known:
+        yield Fault(path, f"{what} {name!r} is not known", suggestion(name, known, f"or write module:function; {what}s"))
+
+
+def _unknown_argument(what: str, name: str, argument: str, known: tuple[str, ...]) -> Fault:
+    hint = suggestion(argument, known, f"{name} takes")
+    return Fault((what, argument), f"{what} {name} has no argument {argument!r}", hint, at_key=True)
+
+
+def suggestion(name: str, known: Mapping[str, Any] | tuple[str, ...] | list[str], otherwise: str) -> str:
+    """`Did you mean adamw?` where a known name is close, else all of them."""
+    by_lower = {key.lower(): key for key in known}
+    close = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    if close:
+        return f"Did you mean {by_lower[close[0]]}?"
+    sentence = f"{otherwise}: {', '.join(known)}"
+    return sentence[0].upper() + sentence[1:]
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

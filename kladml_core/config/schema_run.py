@@ -1,0 +1,144 @@
+"""The whole config of a run: what it is called, its model, data, training and launch."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from kladml_core.config.rules import loss_faults, run_faults
+from kladml_core.config.schema_training import Section, TrainingConfig
+
+_FREE = {"kladml": "free"}
+_IDENTITY = {"kladml": "identity"}
+MAX_NAME = 100
+
+
+def name_fault(name: str) -> str | None:
+    """Why `name` cannot name a project, a family or an experiment (each is a folder), or None."""
+    if not name:
+        return "must not be empty"
+    if len(name) > MAX_NAME:
+        return f"must be at most {MAX_NAME} characters long, and is {len(name)}"
+    if len(name.encode("utf-8", "surrogatepass")) > 255:  # noqa: PLR2004  the longest file name of Linux and macOS
+        return "is too long for the name of a folder"
+    if "/" in name:
+        return "must not hold a /"
+    if name.startswith("."):
+        return "must not begin with a dot"
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
+        return "must not hold control characters"
+    return None
+
+
+def _name(value: Any) -> Any:
+    if isinstance(value, str):
+        value = unicodedata.normalize("NFC", value)
+        fault = name_fault(value)
+        if fault:
+            raise PydanticCustomError("kladml", "{fault}", {"fault": fault})
+    return value
+
+
+def _target(value: Any) -> Any:
+    """The form `module:Name`; whether it exists is checked where the workspace is known."""
+    if isinstance(value, str):
+        module, colon, name = value.rpartition(":")
+        if not colon or not module or not name:
+            raise PydanticCustomError(
+                "kladml",
+                "must be module:Name or path/to/file.py:Name, not {shown}",
+                {"shown": repr(value)},
+            )
+    return value
+
+
+Name = Annotated[str, BeforeValidator(_name)]
+Target = Annotated[str, BeforeValidator(_target)]
+
+
+class ModelSection(Section):
+    """Which model is trained."""
+
+    target: Target = Field(
+        description="The model's class or function as module:Name or path/to/file.py:Name.", json_schema_extra=_IDENTITY
+    )
+    params: dict[str, Any] = Field(
+        default_factory=dict, description="Arguments for the model's constructor.", json_schema_extra=_IDENTITY
+    )
+
+
+class DataSection(Section):
+    """What it is trained on: a target that loads everything, or named data for each split."""
+
+    target: Target | None = Field(
+        None,
+        description="A function that loads the data, as module:function or path/to/file.py:function.",
+        json_schema_extra=_IDENTITY,
+    )
+    params: dict[str, Any] = Field(
+        default_factory=dict, description="Arguments for the data target.", json_schema_extra=_IDENTITY
+    )
+    train: str | None = Field(
+        None, min_length=1, description="A registered dataset or a path to train on.", json_schema_extra=_IDENTITY
+    )
+    val: str | None = Field(
+        None, min_length=1, description="A registered dataset or a path to validate on.", json_schema_extra=_IDENTITY
+    )
+    test: str | None = Field(
+        None, min_length=1, description="A registered dataset or a path to test on.", json_schema_extra=_FREE
+    )
+
+
+class LaunchSection(Section):
+    """Where and in how many processes the run trains."""
+
+    processes: int = Field(1, ge=1, description="Training processes on this machine.", json_schema_extra=_FREE)
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$",
+        description="auto, cpu, cuda, cuda:N or mps.",
+        json_schema_extra=_FREE,
+    )
+    distributed: bool = Field(
+        False, description="Start one process for each visible device.", json_schema_extra=_FREE
+    )
+
+
+class RunConfig(Section):
+    """A run's config as it is written to the run directory and read by the worker."""
+
+    project: Name = Field("default", description="The project that the run belongs to.", json_schema_extra=_FREE)
+    family: Name = Field("default", description="The family of experiments in the project.", json_schema_extra=_FREE)
+    experiment: Name = Field(
+        "default", description="The experiment; the config file's name where it is not written.", json_schema_extra=_FREE
+    )
+    seed: int = Field(
+        0,
+        ge=0,
+        lt=2**32,
+        description="Seeds weights, order of samples and every other random number.",
+        json_schema_extra=_IDENTITY,
+    )
+    model: ModelSection = Field(description="Which model is trained.", json_schema_extra=_IDENTITY)
+    loss: str | None = Field(
+        None,
+        min_length=1,
+        description="For a plain nn.Module: a name such as cross_entropy, or module:function.",
+        json_schema_extra=_IDENTITY,
+    )
+    data: DataSection = Field(description="What the model is trained on.", json_schema_extra=_IDENTITY)
+    training: TrainingConfig = Field(description="How the model is trained.", json_schema_extra=_FREE)
+    launch: LaunchSection = Field(
+        default_factory=LaunchSection, description="Where the run trains.", json_schema_extra=_FREE
+    )
+
+    @model_validator(mode="after")
+    def _keep_rules(self) -> Self:
+        for fault in (*loss_faults(self.loss), *run_faults(self.model_dump())):
+            raise PydanticCustomError(
+                "kladml_rule", "{message}", {"message": f"{fault.message}" + (f". {fault.hint}" if fault.hint else "")}
+            )
+        return self

@@ -1,0 +1,256 @@
+"""The settings of a workspace: kladml.yaml with the environment laid over it, every key with a default."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kladml_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from kladml_core.config.load import Document, KeyPath
+
+FILE_NAME = "kladml.yaml"
+PREFIX = "KLADML_"
+
+
+@dataclass(frozen=True)
+class WorkspaceSettings:
+    """What the workspace is called and where its things lie."""
+
+    name: str | None = None
+    """What the screen calls it; the folder's name where it is null."""
+    data_dir: str = "data"
+    """Where runs, datasets and databases are kept."""
+    configs: tuple[str, ...] = ("data/configs",)
+    """The folders whose YAML files are listed as configs."""
+
+
+@dataclass(frozen=True)
+class LaunchSettings:
+    """What a run's config takes where its `launch` says nothing."""
+
+    device: str = field(
+        default="auto",
+        metadata={"pattern": r"auto|cpu|mps|cuda(:\d{1,3})?", "say": "auto, cpu, cuda, cuda:N or mps"},
+    )
+    """auto, cpu, cuda, cuda:N or mps."""
+    processes: int = field(default=1, metadata={"least": 1})
+    """Training processes on this machine."""
+
+
+@dataclass(frozen=True)
+class PublisherSettings:
+    """Where headless runs publish."""
+
+    backend: str = "console"
+    """A publisher's name, or module:Class."""
+
+
+@dataclass(frozen=True)
+class UiSettings:
+    """How the screen looks and listens."""
+
+    theme: str = "kladml-dark"
+    """The theme's name."""
+    keymap: Mapping[str, str] = field(default_factory=lambda: types.MappingProxyType({}))
+    """Command id → keys, where they differ from the built-in ones."""
+    mouse: bool = True
+    """Whether the mouse is taken; off leaves selecting text to the terminal."""
+    fps: int = field(default=15, metadata={"least": 1, "most": 60})
+    """How often a second numbers may change on the screen."""
+    drawing: str = field(default="braille", metadata={"options": ("braille", "block", "ascii")})
+    """What curves are drawn with."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of one workspace."""
+
+    root: Path
+    """The absolute folder that holds kladml.yaml."""
+    workspace: WorkspaceSettings = field(default_factory=WorkspaceSettings)
+    launch: LaunchSettings = field(default_factory=LaunchSettings)
+    publisher: PublisherSettings = field(default_factory=PublisherSettings)
+    ui: UiSettings = field(default_factory=UiSettings)
+
+    @property
+    def data(self) -> Path:
+        """The absolute data folder; it need not exist."""
+        return self.root / Path(self.workspace.data_dir).expanduser()
+
+    @property
+    def config_dirs(self) -> tuple[Path, ...]:
+        """The absolute folders of configs; they need not exist."""
+        return tuple(self.root / Path(folder).expanduser() for folder in self.workspace.configs)
+
+    @property
+    def name(self) -> str:
+        """What the workspace is called."""
+        return self.workspace.name or self.root.name or "workspace"
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "workspace": WorkspaceSettings,
+    "launch": LaunchSettings,
+    "publisher": PublisherSettings,
+    "ui": UiSettings,
+}
+"""Section → its dataclass, in the order of the file."""
+
+
+def find_workspace(start: Path) -> Path | None:
+    """The nearest folder that holds kladml.yaml, from `start` upwards, or None."""
+    try:
+        start = start.resolve()
+    except OSError:
+        return None
+    for folder in (start, *start.parents):
+        if (folder / FILE_NAME).is_file():
+            return folder
+    return None
+
+
+def load_settings(workspace: Path, environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings of the workspace at `workspace`; without a kladml.yaml they are the defaults.
+
+    `KLADML_UI__THEME=…` in `environ` overrides `ui.theme`; values are read as in YAML.
+
+    Raises:
+        ConfigError: an unknown section or key, or a value of the wrong type, with its place and a suggestion.
+    """
+    from kladml_core.config.load import Document, read
+
+    root = workspace.resolve()
+    file = root / FILE_NAME
+    document = read(file, empty_ok=True) if file.exists() else Document({}, str(file))
+    return check_settings(with_environment(document, environ), root)
+
+
+def with_environment(document: Document, environ: Mapping[str, str]) -> Document:
+    """`document` with the variables KLADML_SECTION__KEY laid over it; other variables are left alone.
+
+    Raises:
+        ConfigError: a value that begins like YAML and is none.
+    """
+    from kladml_core.config.load import parse_value, with_value
+
+    for variable in sorted(environ):
+        parts = tuple(part.lower() for part in variable.removeprefix(PREFIX).split("__"))
+        if not variable.startswith(PREFIX) or len(parts) < 2:  # noqa: PLR2004  a section and a key
+            continue
+        text = environ[variable]
+        # A theme may be called 2024: where text is wanted, the variable's text is the value.
+        wanted = _types(SECTIONS[parts[0]]).get(parts[1]) if parts[0] in SECTIONS and len(parts) == 2 else None  # noqa: PLR2004
+        value = text if wanted is str else parse_value(text, f"${variable}")
+        document = with_value(document, parts, value, f"${variable}")
+    return document
+
+
+def check_settings(document: Document, root: Path) -> Settings:
+    """The settings that a parsed kladml.yaml says.
+
+    Raises:
+        ConfigError: the first unknown key or wrong value, with its place and a suggestion.
+    """
+    sections: dict[str, Any] = {}
+    for name, values in document.data.items():
+        if name not in SECTIONS:
+            raise _unknown(document, (name,), list(SECTIONS), "kladml.yaml")
+        if values is None:
+            continue
+        if not isinstance(values, dict):
+            raise _wrong(document, (name,), values, "a mapping of keys to values")
+        sections[name] = _section(document, name, values)
+    return Settings(root=root, **sections)
+
+
+def _section(document: Document, section: str, values: dict[str, Any]) -> Any:
+    kind = SECTIONS[section]
+    known = {entry.name: entry for entry in dataclasses.fields(kind)}
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        path = (section, key)
+        if key not in known:
+            raise _unknown(document, path, list(known), section)
+        # `key:` with nothing after it means the default.
+        if value is not None:
+            found[key] = _checked(document, path, value, _types(kind)[key], known[key].metadata)
+    return kind(**found)
+
+
+def _checked(document: Document, path: KeyPath, value: Any, wanted: Any, limits: Mapping[str, Any]) -> Any:
+    """`value` in the type that the setting has, or a ConfigError."""
+    if wanted is bool:
+        if not isinstance(value, bool):
+            raise _wrong(document, path, value, "true or false")
+        return value
+    if wanted is int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise _wrong(document, path, value, "a whole number")
+        least, most = limits.get("least", value), limits.get("most", value)
+        if not least <= value <= most:
+            raise _wrong(document, path, value, f"from {least} to {most}" if "most" in limits else f"at least {least}")
+        return value
+    if wanted == tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+            raise _wrong(document, path, value, "a list of texts", "Write it in brackets: [data/configs]")
+        return tuple(value)
+    if wanted == Mapping[str, str]:
+        if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+            raise _wrong(document, path, value, "a mapping of text to text", "Write it as {command: key}")
+        return types.MappingProxyType(dict(value))
+    if not isinstance(value, str) or not value:
+        raise _wrong(document, path, value, "text")
+    options = limits.get("options")
+    if options and value not in options:
+        close = get_close_matches(value, options, n=1)
+        hint = f"Did you mean {close[0]}?" if close else None
+        raise _wrong(document, path, value, f"one of {', '.join(options)}", hint)
+    if "pattern" in limits and not re.fullmatch(limits["pattern"], value):
+        raise _wrong(document, path, value, limits["say"])
+    return value
+
+
+def _unknown(document: Document, path: KeyPath, known: list[str], where: str) -> ConfigError:
+    name = str(path[-1])
+    close = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    homes = [section for section, kind in SECTIONS.items() if name in _types(kind) and section != where]
+    if close:
+        hint = f"Did you mean {close[0]}?"
+    elif homes:
+        hint = f"Did you mean {homes[0]}.{name}?"
+    else:
+        hint = f"The keys are {', '.join(known)}"
+    place = document.place(path, key=True)
+    return ConfigError(
+        f"{name!r} is no key of {where}", hint=hint, file=place.file, line=place.line, column=place.column
+    )
+
+
+def _wrong(document: Document, path: KeyPath, value: Any, wanted: str, hint: str | None = None) -> ConfigError:
+    from kladml_core.config.load import describe, dotted
+
+    place = document.place(path)
+    return ConfigError(
+        f"{dotted(path)} must be {wanted}, not {describe(value)}",
+        hint=hint,
+        file=place.file,
+        line=place.line,
+        column=place.column,
+    )
+
+
+@cache
+def _types(kind: type[Any]) -> dict[str, Any]:
+    """The type of each setting of a section."""
+    return typing.get_type_hints(kind)
