@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from io import TextIOWrapper
 from typing import NoReturn
@@ -36,6 +37,8 @@ def main() -> NoReturn:
         where = f"{error.filename}: " if error.filename else ""
         text = f"{where}{error.strerror or error}"
         code = report(UnusableError(text), json="--json" in arguments)
+    if code == ExitCode.HUP:
+        _drop_stdout()
     sys.exit(int(code))
 
 
@@ -51,9 +54,10 @@ def report(error: KladMLError, *, json: bool) -> int:
         line = {"kind": "error", "exit_code": exit_code, **known, "message": error.message, **hint}
         try:
             print(json_line(line), flush=True)
-        except BrokenPipeError:
-            _drop_stdout()
-    print(f"kladml-tui: {inert(str(error), newlines=True)}", file=sys.stderr, flush=True)
+        except OSError:
+            _drop_stdout()  # nobody reads it
+    with suppress(OSError):
+        print(f"kladml-tui: {inert(str(error), newlines=True)}", file=sys.stderr, flush=True)
     return int(error.exit_code)
 
 

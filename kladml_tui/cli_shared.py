@@ -89,4 +89,3 @@ def print_rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in table:
         cells = [cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
         print("  ".join(cells).rstrip())
-

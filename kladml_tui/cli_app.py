@@ -1,0 +1,153 @@
+"""The command line itself: the app, `--run`, and the commands that make or check files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kladml_core.errors import ConfigError, ExitCode
+from kladml_tui import cli_runs
+from kladml_tui.cli_shared import choose_config, choose_workspace, open_app, print_json, print_rows, settings_of
+
+app = typer.Typer(
+    name="kladml-tui",
+    help="Browse, edit, launch and watch PyTorch training. Without a command it opens the app.",
+    invoke_without_command=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+config_commands = typer.Typer(
+    help="Configs of runs.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
+app.add_typer(config_commands, name="config")
+cli_runs.add_commands(app)
+
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+Workspace = Annotated[
+    Path | None, typer.Option("--workspace", metavar="DIR", help="The workspace; else the one around here.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, dotted, its value in YAML. May be repeated."),
+]
+
+
+@app.callback()
+def open_or_run(
+    context: typer.Context,
+    run: Annotated[Path | None, typer.Option("--run", metavar="CONFIG", help="Launch a config and follow it.")] = None,
+    overrides: Overrides = None,
+    detach: Annotated[bool, typer.Option("--detach", help="With --run: return once the worker runs.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="With --run: one event a line on stdout.")] = False,
+    processes: Annotated[
+        int | None, typer.Option("--processes", metavar="N", min=1, help="With --run: training processes.")
+    ] = None,
+    workspace: Workspace = None,
+    version: Annotated[bool, typer.Option("--version", help="Say the version.")] = False,
+) -> None:
+    """Opens the app, or with --run launches a config and follows it without a screen."""
+    if version:
+        from kladml_core.version import __version__
+
+        print(f"kladml-tui {__version__}")
+        raise typer.Exit
+    only_run = {"--set": overrides, "--detach": detach, "--json": json, "--processes": processes}
+    given = [name for name, value in only_run.items() if value]
+    if run is None and given:
+        raise ConfigError(
+            f"{given[0]} here belongs to --run CONFIG", hint="commands take their options after their name"
+        )
+    if context.invoked_subcommand is not None:
+        if run is not None:
+            raise ConfigError("--run stands alone", hint=f"leave out {context.invoked_subcommand!r}")
+        context.obj = workspace
+        return
+    if run is None:
+        raise typer.Exit(open_app(workspace))
+    from kladml_core.runs.launch import launch, prepare
+    from kladml_tui.headless import start_and_follow
+
+    root = choose_workspace(workspace, run)
+    config = choose_config(run, root)
+    words = overrides or []
+    raise typer.Exit(
+        start_and_follow(
+            lambda: prepare(config, workspace=root, overrides=words, processes=processes),
+            launch,
+            json=json,
+            detach=detach,
+        )
+    )
+
+
+@app.command("init")
+def init(
+    directory: Annotated[Path, typer.Argument(help="Where; made when missing.")] = Path(),
+    example: Annotated[
+        str | None, typer.Option("--example", metavar="NAME", help="digits, tiny-gpt or diabetes.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Makes a workspace. Writes what is missing, never over what is there."""
+    from kladml_core.workspace.init import CONFIGS, init_workspace
+
+    made = init_workspace(directory, example)
+    config = directory / CONFIGS / f"{example}.yaml" if example else None
+    if json:
+        print_json({"workspace": str(directory.resolve()), "made": [str(path) for path in made], "config": config})
+        return
+    print_rows(("made",), [(str(path),) for path in made]) if made else print("everything was there already")
+    from shlex import quote
+
+    here = f"cd {quote(str(directory))} && " if directory.resolve() != Path.cwd() else ""
+    inside = config.relative_to(directory) if config else None
+    print(f"next: {here}kladml-tui{f' --run {quote(str(inside))}' if inside else ''}")
+
+
+@app.command("themes")
+def themes(json: Json = False) -> None:
+    """Lists the themes that the app finds, and what is wrong with a broken one."""
+    from kladml_core.runs.plain import inert
+    from kladml_tui.themes import load_themes
+
+    found, notices = load_themes()
+    if json:
+        print_json([{"name": name, "dark": theme.dark} for name, theme in sorted(found.items())])
+    else:
+        print_rows(
+            ("theme", "kind"), [(name, "dark" if theme.dark else "light") for name, theme in sorted(found.items())]
+        )
+    for notice in notices:
+        print(inert(notice), file=sys.stderr)
+
+
+@config_commands.command("check")
+def check(
+    context: typer.Context,
+    config: Annotated[Path, typer.Argument(help="A config file.")],
+    overrides: Overrides = None,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> None:
+    """Tells every problem of a config; exits with 0 when there is none."""
+    from kladml_core.config.load import read, with_overrides
+    from kladml_core.config.schema import problems
+    from kladml_core.runs.plain import inert
+
+    root = choose_workspace(workspace or cli_runs.above(context), config)
+    document = with_overrides(read(choose_config(config, root)), overrides or [])
+    found = problems(document, workspace=root, settings=settings_of(root))
+    if json:
+        keys = ("message", "file", "line", "column", "hint", "exit_code")
+        print_json([{key: getattr(problem, key) for key in keys} for problem in found])
+    else:
+        for problem in found:
+            print(inert(str(problem), newlines=True))
+        if not found:
+            print("no problems")
+    raise typer.Exit(int(found[0].exit_code) if found else ExitCode.FINISHED)

@@ -1,0 +1,171 @@
+"""How a followed run is shown without a screen: a progress bar on a terminal, plain lines off it, or JSON lines.
+
+Everything that comes out of a run (names, metrics, errors) is made inert here before it is printed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol, TextIO
+
+from kladml_core.backends.console_publisher import ConsolePublisher, figure
+from kladml_core.runs.files import to_jsonable
+from kladml_core.runs.plain import inert
+from kladml_core.runs.status import RunStatus
+
+JSON_METRICS_SECONDS = 0.1
+"""Least time between two lines of metrics in JSON: at most ten a second."""
+
+_LAST_WAIT_SECONDS = 1.0
+
+Message = dict[str, Any]
+
+
+class Console(Protocol):
+    """Where a follower shows a run. A method may raise BrokenPipeError: whoever read has gone."""
+
+    def message(self, channel: str, message: Message) -> None:
+        """Shows one message of the channels `metrics`, `events` or `status`."""
+
+    def tick(self, status: RunStatus | None) -> None:
+        """Called about ten times a second with how far the run is."""
+
+    def say(self, text: str) -> None:
+        """Tells the person something that is not the run's own."""
+
+    def end(self, terminal: Message | None) -> None:
+        """Shows the run's end, or with None only puts the terminal in order; nothing may be shown afterwards."""
+
+
+def json_line(value: Any) -> str:
+    """One strict JSON text in ASCII: control, direction and colour characters of the content are escaped."""
+    return json.dumps(to_jsonable(value), allow_nan=False)
+
+
+def make_console(*, json: bool) -> Console:
+    """The console for this process's stdout."""
+    if json:
+        return JsonConsole(sys.stdout)
+    if sys.stdout.isatty() and os.environ.get("TERM") not in (None, "", "dumb", "unknown"):
+        from kladml_tui.headless_bar import BarConsole  # rich: only where there is a terminal
+
+        return BarConsole(sys.stdout)
+    return PlainConsole(sys.stdout)
+
+
+class JsonConsole:
+    """One JSON object a line: every event as it was written, and the newest metrics at most ten times a second."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._pending: dict[str, tuple[int, float, Any]] = {}
+        self._next_metrics = 0.0
+
+    def message(self, channel: str, message: Message) -> None:
+        """Prints an event, keeps metrics for their turn; a status is part of neither and is left out."""
+        if channel == "events":
+            self._print(message)
+        elif channel == "metrics":
+            for name, value in message["values"].items():
+                self._pending[name] = (message["step"], message["time"], value)
+            self._print_metrics()
+
+    def tick(self, status: RunStatus | None) -> None:
+        """Prints metrics whose turn has come."""
+        self._print_metrics()
+
+    def say(self, text: str) -> None:
+        """Says it on stderr: stdout is for JSON alone."""
+        print(inert(text, newlines=True), file=sys.stderr, flush=True)
+
+    def end(self, terminal: Message | None) -> None:
+        """Prints what metrics are left, then the terminal event as the last line."""
+        if terminal is None:
+            return
+        deadline = time.monotonic() + _LAST_WAIT_SECONDS
+        while self._pending:
+            pause = self._next_metrics - time.monotonic()
+            if pause > 0 and time.monotonic() < deadline:
+                time.sleep(pause)
+            self._next_metrics = 0.0
+            self._print_metrics()
+        self._print(terminal)
+        if terminal.get("exit_code"):
+            self.say(ending(terminal))
+
+    def _print_metrics(self) -> None:
+        """Prints the oldest step that waits: metrics of several steps take several lines."""
+        now = time.monotonic()
+        if not self._pending or now < self._next_metrics:
+            return
+        self._next_metrics = now + JSON_METRICS_SECONDS
+        step = min(step for step, _, _ in self._pending.values())
+        names = [name for name, pending in self._pending.items() if pending[0] == step]
+        taken = {name: self._pending.pop(name) for name in names}
+        at = max(at for _, at, _ in taken.values())
+        values = {name: value for name, (_, _, value) in taken.items()}
+        self._print({"kind": "metrics", "step": step, "time": at, "values": values})
+
+    def _print(self, value: Mapping[str, Any]) -> None:
+        print(json_line(value), file=self._stream, flush=True)
+
+
+class PlainConsole:
+    """Plain lines for logs and pipes: no colour, no cursor movement."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._publisher = ConsolePublisher(stream)
+
+    def message(self, channel: str, message: Message) -> None:
+        """Prints one line, metrics at most one a second."""
+        self._publisher.publish(channel, message)
+
+    def tick(self, status: RunStatus | None) -> None:
+        """Nothing moves here."""
+
+    def say(self, text: str) -> None:
+        """Says it on stderr."""
+        print(inert(text, newlines=True), file=sys.stderr, flush=True)
+
+    def end(self, terminal: Message | None) -> None:
+        """Prints the last metrics and the terminal event; a failure is told on stderr too."""
+        if terminal is None:
+            return
+        self._publisher.flush()
+        self._publisher.publish("events", terminal)
+        if terminal.get("exit_code"):
+            self.say(ending(terminal))
+
+
+def ending(terminal: Mapping[str, Any]) -> str:
+    """A terminal event in one or two sentences: what happened, where, and what to do."""
+    kind = str(terminal.get("kind", "run_finished")).removeprefix("run_")
+    place = ":".join(str(terminal[key]) for key in ("file", "line", "column") if terminal.get(key) is not None)
+    what = str(terminal.get("message") or terminal.get("reason") or kind)
+    text = f"{place}: {what}" if place else what
+    if terminal.get("hint"):
+        text = f"{text}. {terminal['hint']}"
+    if terminal.get("resumable") and terminal.get("run"):
+        text = f"{text}\nresume it with: kladml-tui resume {terminal['run']}"
+    return inert(f"{kind} (exit code {terminal.get('exit_code')}): {text}", newlines=True)
+
+
+def best_text(terminal: Mapping[str, Any]) -> str:
+    """`val/loss 0.0411 @1200 (step-0000001200)`, or an empty string where the run has no best."""
+    best = terminal.get("best")
+    if not isinstance(best, Mapping) or best.get("metric") is None:
+        return ""
+    text = f"{best['metric']} {figure(best.get('value'))} @{best.get('step')}"
+    return inert(f"{text} ({best['checkpoint']})" if best.get("checkpoint") else text)
+
+
+def clock(seconds: Any) -> str:
+    """Seconds as `0:02:11`; `-:--:--` where they are not known."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 1e8:
+        return "-:--:--"
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
