@@ -127,7 +127,9 @@ class DataModule:
             )
         unknown = sorted(str(key) for key in value if key not in SPLITS)
         if unknown:
-            raise UnusableError(f"{source} gave a split named {unknown[0]!r}", hint="the splits are train, val and test")
+            raise UnusableError(
+                f"{source} gave a split named {unknown[0]!r}", hint="the splits are train, val and test"
+            )
         if value.get("train") is None:
             raise UnusableError(f"{source} gave no train split", hint="the key train is needed, val and test are not")
         return cls(**value)

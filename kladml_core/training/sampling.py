@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 
-def epoch_order(
-    length: int, seed: int, epoch: int, rank: int = 0, world_size: int = 1, shuffle: bool = True
-) -> Tensor:
+def epoch_order(length: int, seed: int, epoch: int, rank: int = 0, world_size: int = 1, shuffle: bool = True) -> Tensor:
     """The indices that one rank visits in one epoch, in order.
 
     All ranks cut the same permutation, rank r taking every `world_size`-th index from r on. So the ranks' n-th
