@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from kladml_core.errors import ConfigError, ExitCode
+from kladml_core.runs.plain import inert
 from kladml_tui import cli_runs
 from kladml_tui.cli_shared import choose_config, choose_workspace, open_app, print_json, print_rows, settings_of
 
@@ -94,25 +95,28 @@ def init(
     json: Json = False,
 ) -> None:
     """Makes a workspace. Writes what is missing, never over what is there."""
-    from kladml_core.workspace.init import CONFIGS, init_workspace
-
-    made = init_workspace(directory, example)
-    config = directory / CONFIGS / f"{example}.yaml" if example else None
-    if json:
-        print_json({"workspace": str(directory.resolve()), "made": [str(path) for path in made], "config": config})
-        return
-    print_rows(("made",), [(str(path),) for path in made]) if made else print("everything was there already")
     from shlex import quote
 
-    here = f"cd {quote(str(directory))} && " if directory.resolve() != Path.cwd() else ""
-    inside = config.relative_to(directory) if config else None
-    print(f"next: {here}kladml-tui{f' --run {quote(str(inside))}' if inside else ''}")
+    from kladml_core.workspace.init import configs_of, init_workspace
+
+    made = init_workspace(directory, example)
+    root = directory.resolve()
+    config = configs_of(settings_of(root)) / f"{example}.yaml" if example else None
+    if json:
+        print_json({"workspace": str(root), "made": [str(path) for path in made], "config": config and str(config)})
+        return
+    if made:
+        print_rows(("made",), [(str(path),) for path in made])
+    else:
+        print("everything was there already")
+    there = f"cd {quote(str(directory))} && " if root != Path.cwd() else ""
+    shown = config.relative_to(root) if config and config.is_relative_to(root) else config
+    print(inert(f"next: {there}kladml-tui" + (f" --run {quote(str(shown))}" if shown else "")))
 
 
 @app.command("themes")
 def themes(json: Json = False) -> None:
     """Lists the themes that the app finds, and what is wrong with a broken one."""
-    from kladml_core.runs.plain import inert
     from kladml_tui.themes import load_themes
 
     found, notices = load_themes()
@@ -137,7 +141,6 @@ def check(
     """Tells every problem of a config; exits with 0 when there is none."""
     from kladml_core.config.load import read, with_overrides
     from kladml_core.config.schema import problems
-    from kladml_core.runs.plain import inert
 
     root = choose_workspace(workspace or cli_runs.above(context), config)
     document = with_overrides(read(choose_config(config, root)), overrides or [])

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kladml_core.errors import ConfigError, ExitCode
-from kladml_tui.cli_shared import choose_workspace, print_json, print_rows, settings_of
+from kladml_tui.cli_shared import choose_workspace, clock, print_json, print_rows, settings_of
 
 if TYPE_CHECKING:
+    from kladml_core.runs.checkpoint_list import CheckpointRow
     from kladml_core.runs.rundir import RunDirectory
+    from kladml_core.runs.status import RunStatus
     from kladml_core.workspace.rows import RunRow
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
@@ -51,16 +53,16 @@ def runs(
         raise ConfigError(f"there is no status {status!r}", hint=f"it is one of {', '.join(STATUSES)}")
     data = settings_of(choose_workspace(workspace or above(context))).data
     rows = sorted(
-        (run_row(RunDirectory(path)) for path in all_runs(data)), key=lambda row: row.created or 0, reverse=True
+        (run_row(RunDirectory(path)) for path in all_runs(data)), key=lambda row: row.status.created or 0, reverse=True
     )
     rows = [row for row in rows if status in (None, row.status.status)]
     if json:
-        print_json([_row_json(row) for row in rows[:limit]])
+        print_json([row.to_json() for row in rows[:limit]])
         return
     if not rows:
         print("no runs")
         return
-    heads = ("run", "status", "epoch", "step", "best", "time", "created")
+    heads = ("run", "status", "epoch", "step", "metrics", "time", "created")
     print_rows(heads, [_cells(row) for row in rows[:limit]])
     if len(rows) > limit:
         print(f"… and {len(rows) - limit} older; --limit shows more")
@@ -81,13 +83,9 @@ def show(context: typer.Context, run: Run, workspace: Workspace = None, json: Js
         from dataclasses import asdict
 
         more = {"identity": directory.read_run(), "attempts": directory.latest_attempt(), "metrics": metrics}
-        print_json({**_row_json(row), **more, "checkpoints": [asdict(checkpoint) for checkpoint in checkpoints]})
+        print_json({**row.to_json(), **more, "checkpoints": [asdict(checkpoint) for checkpoint in checkpoints]})
         return
-    values = _row_json(row)
-    facts = [
-        (key, str(value)) for key, value in values.items() if value not in (None, "") and key not in ("last", "best")
-    ]
-    print_rows(("", ""), facts)
+    print_rows(("", ""), _facts(row))
     if metrics:
         print()
         keys = ("last", "last_step", "min", "min_step", "max", "max_step")
@@ -95,12 +93,7 @@ def show(context: typer.Context, run: Run, workspace: Workspace = None, json: Js
         print_rows(("metric", "last", "@", "min", "@", "max", "@"), lines)
     if checkpoints:
         print()
-        marks = ("best", "latest")
-        lines = [
-            (one.name, str(one.step), f"{one.bytes / 1e6:.1f} MB",
-             " ".join(mark for mark in marks if getattr(one, mark)) + ("" if one.valid else "invalid"))
-            for one in checkpoints
-        ]  # fmt: skip
+        lines = [(one.name, str(one.step), f"{one.bytes / 1e6:.1f} MB", _marks(one)) for one in checkpoints]
         print_rows(("checkpoint", "step", "size", ""), lines)
 
 
@@ -169,38 +162,59 @@ def _find(context: typer.Context, run: str, workspace: Path | None) -> RunDirect
     return find_run(settings_of(choose_workspace(workspace or above(context))).data, run)
 
 
-def _row_json(row: RunRow) -> dict[str, Any]:
+def _facts(row: RunRow) -> list[tuple[str, str]]:
+    """What `show` says of a run, without what is not known of it."""
     status = row.status
-    return {
+    figures = {
         "run": row.reference,
-        "path": str(row.run.path),
-        "status": status.status,
-        "stalled": status.stalled,
-        "attempt": status.attempt,
-        "phase": status.phase,
-        "epoch": status.epoch,
-        "total_epochs": status.total_epochs,
-        "step": status.step,
-        "total_steps": status.total_steps,
-        "exit_code": status.exit_code,
+        "status": _status(status),
         "reason": status.damaged or status.reason,
-        "created": row.created,
-        "started": row.started,
-        "ended": row.ended,
-        "seconds": status.seconds,
-        "last": row.last,
-        "best": row.best,
+        "attempt": status.attempt,
+        "phase": status.phase if status.live else None,
+        "epoch": _of(status.epoch, status.total_epochs),
+        "step": _of(status.step, status.total_steps),
+        "created": _moment(status.created),
+        "started": _moment(status.started),
+        "ended": _moment(status.ended),
+        "time": clock(status.seconds),
+        "worker": f"{status.pid} on {status.host}" if status.live and status.pid else None,
+        "tags": ", ".join(row.tags),
+        "note": row.note,
+        "path": row.run.path,
     }
+    return [(key, str(value)) for key, value in figures.items() if value not in (None, "")]
 
 
 def _cells(row: RunRow) -> tuple[str, ...]:
-    from time import localtime, strftime
-
-    from kladml_tui.headless_console import clock
-
     status = row.status
-    epoch = f"{status.epoch}/{status.total_epochs}" if status.total_epochs else str(status.epoch)
-    created = strftime("%Y-%m-%d %H:%M", localtime(row.created)) if row.created else ""
+    progress = (_of(status.epoch, status.total_epochs), str(status.step), _newest(row))
+    return (row.reference, _status(status), *progress, clock(status.seconds), _moment(status.created))
+
+
+def _status(status: RunStatus) -> str:
     name = f"{status.status} (stalled)" if status.stalled else status.status
-    code = f" {status.exit_code}" if status.exit_code and status.exit_code != ExitCode.STOPPED else ""
-    return (row.reference, name + code, epoch, str(status.step), str(row.best or ""), clock(status.seconds), created)
+    return f"{name} {status.exit_code}" if status.exit_code and status.exit_code != ExitCode.STOPPED else name
+
+
+def _of(done: int, total: int | None) -> str:
+    return f"{done}/{total}" if total else str(done)
+
+
+def _moment(seconds: float | None) -> str:
+    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def _marks(checkpoint: CheckpointRow) -> str:
+    if not checkpoint.valid:
+        return f"invalid: {checkpoint.problem}"
+    return " ".join(mark for mark in ("best", "latest") if getattr(checkpoint, mark))
+
+
+def _newest(row: RunRow) -> str:
+    """The newest validation figures, or the training loss where there are none."""
+    from kladml_core.backends.console_publisher import metrics_text
+
+    chosen = [name for name in sorted(row.metrics) if name.startswith("val/")] or [
+        name for name in row.metrics if name == "train/loss"
+    ]
+    return metrics_text({name: row.metrics[name].last for name in chosen[:2]})

@@ -81,11 +81,20 @@ def print_json(value: Any) -> None:
 
 
 def print_rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints aligned columns; every cell is made safe for a terminal."""
+    """Prints aligned columns; every cell is made safe for a terminal. Heads that are all empty are left out."""
     from rich.cells import cell_len
 
-    table = [tuple(heads), *[tuple(inert(cell) for cell in row) for row in rows]]
+    cells = [tuple(inert(cell) for cell in row) for row in rows]
+    table = [tuple(heads), *cells] if any(heads) else cells
     widths = [max(cell_len(row[column]) for row in table) for column in range(len(heads))]
     for row in table:
-        cells = [cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
-        print("  ".join(cells).rstrip())
+        padded = [cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
+        print("  ".join(padded).rstrip())
+
+
+def clock(seconds: Any) -> str:
+    """Seconds as `0:02:11`; `-:--:--` where they are not known."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 1e8:
+        return "-:--:--"
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

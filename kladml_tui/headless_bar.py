@@ -17,7 +17,8 @@ from rich.text import Text
 from kladml_core.backends.console_publisher import event_line, figure, metrics_text
 from kladml_core.runs.plain import inert
 from kladml_core.runs.status import RunStatus
-from kladml_tui.headless_console import best_text, clock, ending
+from kladml_tui.cli_shared import clock
+from kladml_tui.headless_console import best_text, ending
 
 REFRESH_SECONDS = 0.125
 RATE_SECONDS = 20.0

@@ -161,11 +161,3 @@ def best_text(terminal: Mapping[str, Any]) -> str:
         return ""
     text = f"{best['metric']} {figure(best.get('value'))} @{best.get('step')}"
     return inert(f"{text} ({best['checkpoint']})" if best.get("checkpoint") else text)
-
-
-def clock(seconds: Any) -> str:
-    """Seconds as `0:02:11`; `-:--:--` where they are not known."""
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 1e8:
-        return "-:--:--"
-    whole = int(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
