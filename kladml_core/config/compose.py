@@ -143,7 +143,7 @@ def _pairs(node: _Node, children: list[_Node]) -> list[tuple[_Node | None, _Node
 def _alias(event: Any, anchors: dict[str, _Node], file: str, position: tuple[int, int]) -> _Node:
     node = anchors.get(event.anchor)
     if node is None:
-        _refuse(f"*{event.anchor} names no anchor above it", file, position, 'Quote it if the text itself is meant: "*…"')
+        _refuse(f"*{event.anchor} names no anchor above it", file, position, 'Quote the text: "*…"')
     if node.kind != "scalar" and not node.finished:
         _refuse(f"*{event.anchor} holds itself", file, position)
     return node
@@ -265,5 +265,6 @@ def _worded(error: yaml.YAMLError, text: str, file: str) -> ConfigError:
         character = shown[column - 1 : column]
         message, hint = f"a value cannot begin with {character!r}", "Quote it"
     elif "block mapping" in context or "block collection" in context or "block end" in problem:
-        message, hint = "this line does not line up with the keys above it", "Give keys of one mapping the same indentation"
+        message = "this line does not line up with the keys above it"
+        hint = "Give the keys of one mapping the same indentation"
     return ConfigError(message, hint=hint, file=file, line=line, column=column)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from enum import Enum
@@ -60,3 +61,25 @@ def _plain(data: Any) -> Any:
     if isinstance(data, PurePath):
         return str(data)
     raise TypeError(f"YAML cannot say a {type(data).__name__}: {data!r}")
+
+
+def dump_value(value: Any) -> str:
+    """One value on one line, as it would be written behind `--set key=`; `parse_value` gives back an equal value."""
+    if isinstance(value, str):
+        # Quoted only where the bare text would be read as something else.
+        return value if _reads_as_itself(value) else json.dumps(value)
+    text = yaml.dump(
+        _plain(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=10**6
+    )
+    return text.removesuffix("\n").removesuffix("\n...").strip()
+
+
+def _reads_as_itself(text: str) -> bool:
+    # Imported here: load imports this module.
+    from kladml_core.config.load import parse_value
+    from kladml_core.errors import ConfigError
+
+    try:
+        return bool(parse_value(text, "") == text) and text == text.strip()
+    except ConfigError:
+        return False

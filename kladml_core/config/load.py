@@ -60,7 +60,7 @@ class Document:
     """Where a value came from `--set`: its path and the words of the command line."""
 
     def place(self, path: KeyPath, *, key: bool = False) -> Place:
-        """Where `path` is written, or the nearest thing above it that is; `key` asks for its key instead of its value."""
+        """Where the value at `path` is written, or its key when `key`, or the nearest thing above it that is."""
         for length in range(len(path), -1, -1):
             above = path[:length]
             if above in self.overrides:
@@ -85,12 +85,13 @@ class Document:
         """The value under `path`, or `default` where there is none."""
         value: Any = self.data
         for part in path:
-            if isinstance(value, dict) and part in value:
-                value = value[part]
-            elif isinstance(value, list) and isinstance(part, int) and -len(value) <= part < len(value):
-                value = value[part]
+            if isinstance(value, dict):
+                known = part in value
             else:
+                known = isinstance(value, list) and isinstance(part, int) and 0 <= part < len(value)
+            if not known:
                 return default
+            value = value[part]
         return value
 
 
@@ -281,21 +282,24 @@ def _assign(data: dict[str, Any], parts: tuple[str, ...], value: Any, source: st
 
 
 def describe(value: Any) -> str:
-    """A value of a config in words for a message, shortened: `the text 'ten'`, `a list`, `nothing`."""
+    """A value of a config in words for a message, shortened: `'ten'`, `3`, `a list`, `nothing`."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return repr(value if len(value) <= 60 else value[:57] + "…")
+        return _cut(repr(value))
     if isinstance(value, (int, float)):
-        text = repr(value)
-        return text if len(text) <= 40 else text[:37] + "…"
+        return _cut(repr(value))
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, (list, tuple)):
         return "a list"
     return f"a {type(value).__name__}"
+
+
+def _cut(text: str, length: int = 60) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _line_column(text: str, index: int) -> tuple[int, int]:

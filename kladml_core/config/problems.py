@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,18 +67,17 @@ def resolve(document: Document, *, workspace: Path, settings: Settings | None = 
 def _check(document: Document, workspace: Path, settings: Settings | None) -> tuple[RunConfig | None, list[Problem]]:
     data, found = _with_defaults(document, settings)
     config: RunConfig | None = None
+    faults = list(_rule_faults(data))
     try:
         config = RunConfig.model_validate(data)
     except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            if detail["type"] != "kladml_rule":
-                found.append(_placed(document, worded(detail, data)))
-    seen = {problem.path for problem in found}
-    for fault in _rule_faults(data):
-        problem = _placed(document, fault)
-        if problem.path not in seen:
-            found.append(problem)
-    broken = {problem.path for problem in found}
+        # A rule knows better what to write instead than the type check at the same place.
+        ruled = {fault.path for fault in faults}
+        details = [detail for detail in error.errors(include_url=False) if detail["type"] != "kladml_rule"]
+        faults += [fault for fault in (worded(detail, data) for detail in details) if fault.path not in ruled]
+    faults = _without_echoes(faults)
+    found += [_placed(document, fault) for fault in faults]
+    broken = {fault.path for fault in faults}
     for fault, exit_code in reference_faults(data, workspace):
         if fault.path not in broken:
             found.append(_placed(document, fault, exit_code))
@@ -86,13 +85,24 @@ def _check(document: Document, workspace: Path, settings: Settings | None) -> tu
     return config, found
 
 
+def _without_echoes(faults: list[rules.Fault]) -> list[rules.Fault]:
+    """The faults without those that a misspelt key beside them explains: `modle` is also a missing `model`."""
+    meant = {(*fault.path[:-1], fault.meant) for fault in faults if fault.meant}
+    return [fault for fault in faults if not any((*path, name) in meant for path, name in _lacks(fault))]
+
+
+def _lacks(fault: rules.Fault) -> list[tuple[KeyPath, str]]:
+    """The keys for whose absence a fault stands."""
+    return [(fault.path, name) for name in fault.lacks]
+
+
 def _rule_faults(data: dict[str, Any]) -> Iterator[rules.Fault]:
     training = data.get("training")
     if isinstance(training, dict):
         for fault in rules.training_faults(training):
-            yield rules.Fault(("training", *fault.path), f"training.{fault.message}", fault.hint, fault.at_key)
+            yield replace(fault, path=("training", *fault.path), message=f"training.{fault.message}")
     for fault in rules.loss_faults(data.get("loss")):
-        yield rules.Fault(("loss", *fault.path), fault.message, fault.hint, fault.at_key)
+        yield replace(fault, path=("loss", *fault.path))
     yield from rules.run_faults(data)
 
 

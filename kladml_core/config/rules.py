@@ -18,6 +18,11 @@ class Fault:
     message: str
     hint: str | None = None
     at_key: bool = False
+    """The key itself is wrong, not its value."""
+    meant: str | None = None
+    """The key that a misspelt one was meant to be."""
+    lacks: tuple[str, ...] = ()
+    """The keys below `path` of which one is missing."""
 
 
 def training_faults(training: Mapping[str, Any]) -> Iterator[Fault]:
@@ -25,7 +30,8 @@ def training_faults(training: Mapping[str, Any]) -> Iterator[Fault]:
     if "seed" in training:
         yield Fault(("seed",), "seed is no key of training", "Write seed: at the top level, beside model:", at_key=True)
     if training.get("max_epochs") is None and training.get("max_steps") is None:
-        yield Fault((), "max_epochs or max_steps is required", "Add max_epochs: 10 below training:", at_key=True)
+        hint = "Add max_epochs: 10 below training:"
+        yield Fault((), "max_epochs or max_steps is required", hint, at_key=True, lacks=("max_epochs", "max_steps"))
     clipping = training.get("gradient_clipping")
     if _number(clipping) and clipping <= 0:
         reason = "0 sets every gradient to zero, so nothing would be learnt" if clipping == 0 else "a norm is positive"
@@ -81,7 +87,8 @@ def _data_faults(source: Any) -> Iterator[Fault]:
     splits = [name for name in ("train", "val", "test") if source.get(name) is not None]
     if source.get("target") is None:
         if "train" not in splits:
-            yield Fault(("data",), "data needs a target, or train", "Write target: module:function or train: a dataset")
+            hint = "Write target: module:function, or train: a dataset"
+            yield Fault(("data",), "data needs a target, or train", hint, at_key=True, lacks=("target", "train"))
         if source.get("params"):
             yield Fault(("data", "params"), "data.params go to a data.target, and there is none", "Add target:")
     elif splits:
@@ -149,7 +156,8 @@ def _named(value: Any) -> tuple[str | None, Mapping[str, Any], tuple[str, ...]]:
 
 def _unknown_name(path: tuple[str | int, ...], what: str, name: str, known: Mapping[str, Any]) -> Iterator[Fault]:
     if name not in known:
-        yield Fault(path, f"{what} {name!r} is not known", suggestion(name, known, f"or write module:function; {what}s"))
+        hint = suggestion(name, known, "write module:function, or one of these")
+        yield Fault(path, f"{what} {name!r} is not known", hint)
 
 
 def _unknown_argument(what: str, name: str, argument: str, known: tuple[str, ...]) -> Fault:

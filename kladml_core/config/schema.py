@@ -1,6 +1,6 @@
 """The config of a run: its shape, its problems, and what the editor may say about each key."""
 
-from kladml_core.config.changes import changed_identity, change_kind
+from kladml_core.config.changes import change_kind, changed_identity
 from kladml_core.config.keys import KeyHelp, schema_keys
 from kladml_core.config.names import LOSSES, OPTIMIZERS, SCHEDULES, named
 from kladml_core.config.problems import Problem, problems, resolve

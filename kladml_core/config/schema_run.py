@@ -8,11 +8,10 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from kladml_core.config.load import describe
 from kladml_core.config.rules import loss_faults, run_faults
-from kladml_core.config.schema_training import Section, TrainingConfig
+from kladml_core.config.schema_training import FREE, IDENTITY, Section, TrainingConfig, refusal
 
-_FREE = {"kladml": "free"}
-_IDENTITY = {"kladml": "identity"}
 MAX_NAME = 100
 
 
@@ -38,7 +37,7 @@ def _name(value: Any) -> Any:
         value = unicodedata.normalize("NFC", value)
         fault = name_fault(value)
         if fault:
-            raise PydanticCustomError("kladml", "{fault}", {"fault": fault})
+            raise refusal(fault)
     return value
 
 
@@ -47,11 +46,7 @@ def _target(value: Any) -> Any:
     if isinstance(value, str):
         module, colon, name = value.rpartition(":")
         if not colon or not module or not name:
-            raise PydanticCustomError(
-                "kladml",
-                "must be module:Name or path/to/file.py:Name, not {shown}",
-                {"shown": repr(value)},
-            )
+            raise refusal(f"must be module:Name or path/to/file.py:Name, not {describe(value)}")
     return value
 
 
@@ -63,10 +58,10 @@ class ModelSection(Section):
     """Which model is trained."""
 
     target: Target = Field(
-        description="The model's class or function as module:Name or path/to/file.py:Name.", json_schema_extra=_IDENTITY
+        description="The model's class or function as module:Name or path/to/file.py:Name.", json_schema_extra=IDENTITY
     )
     params: dict[str, Any] = Field(
-        default_factory=dict, description="Arguments for the model's constructor.", json_schema_extra=_IDENTITY
+        default_factory=dict, description="Arguments for the model's constructor.", json_schema_extra=IDENTITY
     )
 
 
@@ -76,63 +71,61 @@ class DataSection(Section):
     target: Target | None = Field(
         None,
         description="A function that loads the data, as module:function or path/to/file.py:function.",
-        json_schema_extra=_IDENTITY,
+        json_schema_extra=IDENTITY,
     )
     params: dict[str, Any] = Field(
-        default_factory=dict, description="Arguments for the data target.", json_schema_extra=_IDENTITY
+        default_factory=dict, description="Arguments for the data target.", json_schema_extra=IDENTITY
     )
     train: str | None = Field(
-        None, min_length=1, description="A registered dataset or a path to train on.", json_schema_extra=_IDENTITY
+        None, min_length=1, description="A registered dataset or a path to train on.", json_schema_extra=IDENTITY
     )
     val: str | None = Field(
-        None, min_length=1, description="A registered dataset or a path to validate on.", json_schema_extra=_IDENTITY
+        None, min_length=1, description="A registered dataset or a path to validate on.", json_schema_extra=IDENTITY
     )
     test: str | None = Field(
-        None, min_length=1, description="A registered dataset or a path to test on.", json_schema_extra=_FREE
+        None, min_length=1, description="A registered dataset or a path to test on.", json_schema_extra=FREE
     )
 
 
 class LaunchSection(Section):
     """Where and in how many processes the run trains."""
 
-    processes: int = Field(1, ge=1, description="Training processes on this machine.", json_schema_extra=_FREE)
+    processes: int = Field(1, ge=1, description="Training processes on this machine.", json_schema_extra=FREE)
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$",
         description="auto, cpu, cuda, cuda:N or mps.",
-        json_schema_extra=_FREE,
+        json_schema_extra=FREE,
     )
-    distributed: bool = Field(
-        False, description="Start one process for each visible device.", json_schema_extra=_FREE
-    )
+    distributed: bool = Field(False, description="Start one process for each visible device.", json_schema_extra=FREE)
 
 
 class RunConfig(Section):
     """A run's config as it is written to the run directory and read by the worker."""
 
-    project: Name = Field("default", description="The project that the run belongs to.", json_schema_extra=_FREE)
-    family: Name = Field("default", description="The family of experiments in the project.", json_schema_extra=_FREE)
+    project: Name = Field("default", description="The project that the run belongs to.", json_schema_extra=FREE)
+    family: Name = Field("default", description="The family of experiments in the project.", json_schema_extra=FREE)
     experiment: Name = Field(
-        "default", description="The experiment; the config file's name where it is not written.", json_schema_extra=_FREE
+        "default", description="The experiment; the config file's name where it is not written.", json_schema_extra=FREE
     )
     seed: int = Field(
         0,
         ge=0,
         lt=2**32,
         description="Seeds weights, order of samples and every other random number.",
-        json_schema_extra=_IDENTITY,
+        json_schema_extra=IDENTITY,
     )
-    model: ModelSection = Field(description="Which model is trained.", json_schema_extra=_IDENTITY)
+    model: ModelSection = Field(description="Which model is trained.", json_schema_extra=IDENTITY)
     loss: str | None = Field(
         None,
         min_length=1,
         description="For a plain nn.Module: a name such as cross_entropy, or module:function.",
-        json_schema_extra=_IDENTITY,
+        json_schema_extra=IDENTITY,
     )
-    data: DataSection = Field(description="What the model is trained on.", json_schema_extra=_IDENTITY)
-    training: TrainingConfig = Field(description="How the model is trained.", json_schema_extra=_FREE)
+    data: DataSection = Field(description="What the model is trained on.", json_schema_extra=IDENTITY)
+    training: TrainingConfig = Field(description="How the model is trained.", json_schema_extra=FREE)
     launch: LaunchSection = Field(
-        default_factory=LaunchSection, description="Where the run trains.", json_schema_extra=_FREE
+        default_factory=LaunchSection, description="Where the run trains.", json_schema_extra=FREE
     )
 
     @model_validator(mode="after")

@@ -6,14 +6,16 @@ import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
+from kladml_core.config.load import describe
 from kladml_core.config.names import named
 from kladml_core.config.rules import training_faults
 
-_IDENTITY = {"kladml": "identity"}
-_SCHEDULE = {"kladml": "schedule"}
-_FREE = {"kladml": "free"}
+IDENTITY: JsonDict = {"kladml": "identity"}
+SCHEDULE: JsonDict = {"kladml": "schedule"}
+FREE: JsonDict = {"kladml": "free"}
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
 
@@ -26,13 +28,16 @@ class Section(BaseModel):
     )
 
 
+def refusal(text: str) -> PydanticCustomError:
+    """A failed check whose text continues the key's name."""
+    return PydanticCustomError("kladml", "{text}", {"text": text})
+
+
 def _seconds(value: Any) -> Any:
-    """Seconds of `90`, `90s`, `30m` or `1h30m`; anything else is left for the type check."""
+    """Seconds of `90s`, `30m` or `1h30m`; anything that is not text is left for the type check."""
     if isinstance(value, str):
         if not _DURATION.fullmatch(value):
-            raise PydanticCustomError(
-                "kladml", "must be seconds or a duration such as 30m or 1h30m, not {shown}", {"shown": repr(value)}
-            )
+            raise refusal(f"must be seconds or a duration such as 30m or 1h30m, not {describe(value)}")
         return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+(?:\.\d+)?)([smhd])", value))
     return value
 
@@ -41,15 +46,11 @@ def _choice(value: Any) -> Any:
     """A name, or a mapping that holds `name`; which names exist is checked by the rules."""
     if isinstance(value, str) and value:
         return value
-    if isinstance(value, dict) and isinstance(value.get("name"), str) and value["name"]:
-        return value
-    if isinstance(value, dict):
-        raise PydanticCustomError("kladml", "needs a key `name` with the name as text", {})
-    raise PydanticCustomError(
-        "kladml",
-        "must be a name, module:function or a mapping {{name: …, arguments}}, not {shown}",
-        {"shown": repr(value)},
-    )
+    if not isinstance(value, dict):
+        raise refusal(f"must be a name, module:function or {{name: …, arguments}}, not {describe(value)}")
+    if not isinstance(value.get("name"), str) or not value["name"]:
+        raise refusal("needs a key `name` whose value is text")
+    return value
 
 
 Seconds = Annotated[float, BeforeValidator(_seconds)]
@@ -59,21 +60,21 @@ Choice = Annotated[Any, PlainValidator(_choice)]
 class EarlyStopping(Section):
     """Stops a run that no longer gets better; `monitor` and `mode` also choose the best checkpoint."""
 
-    enabled: bool = Field(False, description="Stop when the monitored metric gets no better.", json_schema_extra=_FREE)
+    enabled: bool = Field(False, description="Stop when the monitored metric gets no better.", json_schema_extra=FREE)
     monitor: str = Field(
         "val/loss",
         min_length=1,
         description="The metric that decides which checkpoint is best and when to stop.",
-        json_schema_extra=_FREE,
+        json_schema_extra=FREE,
     )
     mode: Literal["min", "max"] = Field(
-        "min", description="Whether a smaller or a larger value of the metric is better.", json_schema_extra=_FREE
+        "min", description="Whether a smaller or a larger value of the metric is better.", json_schema_extra=FREE
     )
     patience: int = Field(
-        5, ge=1, description="How many validations without a gain are waited for.", json_schema_extra=_FREE
+        5, ge=1, description="How many validations without a gain are waited for.", json_schema_extra=FREE
     )
     min_delta: float = Field(
-        0.0, ge=0, description="The least change of the metric that counts as a gain.", json_schema_extra=_FREE
+        0.0, ge=0, description="The least change of the metric that counts as a gain.", json_schema_extra=FREE
     )
 
 
@@ -81,82 +82,82 @@ class CheckpointPolicy(Section):
     """When checkpoints are written and how many are kept."""
 
     every_epochs: int | None = Field(
-        1, ge=1, description="Write a checkpoint after this many epochs; null for never.", json_schema_extra=_FREE
+        1, ge=1, description="Write a checkpoint after this many epochs; null for never.", json_schema_extra=FREE
     )
     every_steps: int | None = Field(
-        None, ge=1, description="Write one after this many optimizer steps too; null for never.", json_schema_extra=_FREE
+        None, ge=1, description="Write one after this many optimizer steps too; null for never.", json_schema_extra=FREE
     )
     keep_last: int = Field(
-        2, ge=2, description="How many of the newest are kept, at least two.", json_schema_extra=_FREE
+        2, ge=2, description="How many of the newest are kept, at least two.", json_schema_extra=FREE
     )
-    keep_best: int = Field(1, ge=1, description="How many of the best are kept.", json_schema_extra=_FREE)
+    keep_best: int = Field(1, ge=1, description="How many of the best are kept.", json_schema_extra=FREE)
 
 
 class TrainingConfig(Section):
     """How a model is trained. `max_epochs` or `max_steps` is required; every other key has a default."""
 
     max_epochs: int | None = Field(
-        None, ge=1, description="Passes over the training data; the run ends after them.", json_schema_extra=_SCHEDULE
+        None, ge=1, description="Passes over the training data; the run ends after them.", json_schema_extra=SCHEDULE
     )
     max_steps: int | None = Field(
-        None, ge=1, description="Optimizer steps after which the run ends.", json_schema_extra=_SCHEDULE
+        None, ge=1, description="Optimizer steps after which the run ends.", json_schema_extra=SCHEDULE
     )
     max_time: Seconds | None = Field(
-        None, gt=0, description="Stop after this long, e.g. 3600 or 1h30m; resumable.", json_schema_extra=_FREE
+        None, gt=0, description="Stop after this long, e.g. 3600 or 1h30m; resumable.", json_schema_extra=FREE
     )
     batch_size: int = Field(
-        32, ge=1, description="Samples in a micro-batch of one process.", json_schema_extra=_IDENTITY
+        32, ge=1, description="Samples in a micro-batch of one process.", json_schema_extra=IDENTITY
     )
     gradient_accumulation_steps: int = Field(
-        1, ge=1, description="Micro-batches that make up one optimizer step.", json_schema_extra=_IDENTITY
+        1, ge=1, description="Micro-batches that make up one optimizer step.", json_schema_extra=IDENTITY
     )
     learning_rate: float = Field(
-        1e-3, gt=0, description="The peak learning rate that the schedule scales.", json_schema_extra=_SCHEDULE
+        1e-3, gt=0, description="The peak learning rate that the schedule scales.", json_schema_extra=SCHEDULE
     )
     optimizer: Choice = Field(
         "adamw",
         description="A name such as adamw or sgd, module:function, or {name: …, weight_decay: …}.",
-        json_schema_extra=_IDENTITY,
+        json_schema_extra=IDENTITY,
     )
     lr_scheduler: Choice = Field(
         "constant",
         description="constant, linear, cosine, wsd or plateau, module:function, or {name: …, warmup: …}.",
-        json_schema_extra=_SCHEDULE,
+        json_schema_extra=SCHEDULE,
     )
     gradient_clipping: float | None = Field(
-        None, description="The largest allowed norm of all gradients; null for no clipping.", json_schema_extra=_SCHEDULE
+        None, description="The largest allowed norm of all gradients; null for no clipping.", json_schema_extra=SCHEDULE
     )
     mixed_precision: Literal["no", "fp16", "bf16"] = Field(
-        "no", description="The precision of forward and backward: no, fp16 or bf16.", json_schema_extra=_IDENTITY
+        "no", description="The precision of forward and backward: no, fp16 or bf16.", json_schema_extra=IDENTITY
     )
     early_stopping: EarlyStopping = Field(
         default_factory=EarlyStopping,
         description="When to stop early, and which metric decides what is best.",
-        json_schema_extra=_FREE,
+        json_schema_extra=FREE,
     )
     checkpoint: CheckpointPolicy = Field(
         default_factory=CheckpointPolicy,
         description="When checkpoints are written and how many are kept.",
-        json_schema_extra=_FREE,
+        json_schema_extra=FREE,
     )
     validate_every: int = Field(
-        1, ge=1, description="Validate after this many epochs, and at the end.", json_schema_extra=_FREE
+        1, ge=1, description="Validate after this many epochs, and at the end.", json_schema_extra=FREE
     )
-    log_every: int = Field(10, ge=1, description="Log metrics every this many optimizer steps.", json_schema_extra=_FREE)
+    log_every: int = Field(10, ge=1, description="Log metrics every this many optimizer steps.", json_schema_extra=FREE)
     deterministic: bool = Field(
-        False, description="Use only deterministic algorithms, at some cost in speed.", json_schema_extra=_FREE
+        False, description="Use only deterministic algorithms, at some cost in speed.", json_schema_extra=FREE
     )
     num_workers: int = Field(
-        0, ge=0, description="Processes that load data beside each training process.", json_schema_extra=_FREE
+        0, ge=0, description="Processes that load data beside each training process.", json_schema_extra=FREE
     )
     non_finite: Literal["stop", "skip"] = Field(
-        "stop", description="What a NaN or infinite loss does: stop the run, or skip that step.", json_schema_extra=_FREE
+        "stop", description="What a NaN or infinite loss does: stop the run, or skip that step.", json_schema_extra=FREE
     )
     compile: bool = Field(
-        False, description="Compile the model with torch.compile before training.", json_schema_extra=_FREE
+        False, description="Compile the model with torch.compile before training.", json_schema_extra=FREE
     )
     grace_seconds: Seconds = Field(
-        30.0, gt=0, description="How long a stop may take before the worker ends at once.", json_schema_extra=_FREE
+        30.0, gt=0, description="How long a stop may take before the worker ends at once.", json_schema_extra=FREE
     )
 
     @property

@@ -6,6 +6,7 @@ import ast
 import importlib.machinery
 import sys
 import tokenize
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -34,8 +35,6 @@ class _Names:
 
     bound: dict[str, tuple[str, int]]
     """Name → kind and line."""
-    members: dict[str, frozenset[str]]
-    """Class → the names bound in its body."""
     dynamic: bool
     """Whether a name that is not bound here may still exist."""
 
@@ -67,10 +66,8 @@ def _in_file(file: Path, name: str, label: str, workspace: Path) -> TargetLocati
     first, _, rest = name.partition(".")
     if first in names.bound:
         kind, line = names.bound[first]
-        member = rest.partition(".")[0]
-        if rest and kind == "class" and member not in names.members.get(first, frozenset({member})):
-            return TargetLocation(str(file), line, name, "unknown")
-        return TargetLocation(str(file), line, name, kind if not rest else "unknown")
+        # What is below a class or an imported module only running tells.
+        return TargetLocation(str(file), line, name, "unknown" if rest else kind)
     if not rest and file.name == "__init__.py" and _submodule(file.parent, first):
         return TargetLocation(str(file), None, name, "module")
     if names.dynamic:
@@ -115,16 +112,20 @@ def _module(dotted: str, workspace: Path) -> Path | TargetLocation:
         last = depth == len(parts) - 1
         found = _find_part(folders, part)
         if found is None:
-            if depth == 0 and part in _frozen_or_editable():
+            if depth == 0 and (part in _hooked() or _archives()):
                 return TargetLocation("unknown", None, dotted, "unknown")
             raise _missing(parts, depth, folders, searched)
         kind, path = found
-        if kind == "extension" or (kind == "module" and not last):
-            if kind == "module":
-                raise UnusableError(f"{'.'.join(parts[: depth + 1])} is a module, not a package", hint=_shown_hint(path))
+        if kind == "extension":
             return TargetLocation(str(path), None, dotted, "unknown")
         if kind == "module":
-            return path
+            if last:
+                return path
+            # os.path and its like: a module may put others into sys.modules under its own name.
+            if _names(path).dynamic:
+                return TargetLocation(str(path), None, dotted, "unknown")
+            name = ".".join(parts[: depth + 1])
+            raise UnusableError(f"{name} is a module and holds no other", hint=f"It is {_shown(path, workspace)}")
         init = path / "__init__.py"
         if last:
             return init if init.is_file() else TargetLocation(str(path), None, dotted, "unknown")
@@ -184,7 +185,7 @@ def _submodule(folder: Path, name: str) -> bool:
     return _find_part([folder], name) is not None
 
 
-def _frozen_or_editable() -> frozenset[str]:
+def _hooked() -> frozenset[str]:
     """Top-level names that an import hook of an editable install provides: they lie on no path of sys.path."""
     names: set[str] = set()
     for finder in sys.meta_path:
@@ -193,6 +194,11 @@ def _frozen_or_editable() -> frozenset[str]:
         if isinstance(mapping, dict):
             names.update(str(key).partition(".")[0] for key in mapping)
     return frozenset(names)
+
+
+def _archives() -> bool:
+    """Whether sys.path holds zip files, which are not looked into."""
+    return any(entry.endswith((".zip", ".whl", ".egg")) and Path(entry).is_file() for entry in sys.path)
 
 
 def _names(file: Path) -> _Names:
@@ -207,7 +213,9 @@ def _names(file: Path) -> _Names:
 def _parsed(file: str, _mtime: int, _size: int) -> _Names:
     """The names of a source file; cached by its state, for the editor asks at every key pressed."""
     try:
-        with tokenize.open(file) as stream:
+        with tokenize.open(file) as stream, warnings.catch_warnings():
+            # A doubtful escape in the user's source must not write a warning across the screen.
+            warnings.simplefilter("ignore")
             tree = ast.parse(stream.read(), file)
     except SyntaxError as error:
         place = f" on line {error.lineno}" if error.lineno else ""
@@ -215,32 +223,36 @@ def _parsed(file: str, _mtime: int, _size: int) -> _Names:
     except (ValueError, RecursionError) as error:
         raise UnusableError(f"{file} is no valid Python: {error}") from None
     bound: dict[str, tuple[str, int]] = {}
-    members: dict[str, frozenset[str]] = {}
-    dynamic = False
+    dynamic = _makes_names(tree)
     for statement in _statements(tree.body):
         for name, kind in _bindings(statement):
-            if name == "*":
-                dynamic = True
-            else:
-                bound[name] = (kind, getattr(statement, "lineno", 1))
-        if isinstance(statement, ast.ClassDef) and not statement.bases:
-            members[statement.name] = frozenset(
-                name for inner in _statements(statement.body) for name, _ in _bindings(inner)
-            )
-    dynamic = dynamic or "__getattr__" in bound or _touches_globals(tree)
-    return _Names(bound, members, dynamic)
+            dynamic = dynamic or name in ("*", "__getattr__")
+            bound[name] = (kind, getattr(statement, "lineno", 1))
+    return _Names(bound, dynamic)
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements of a body, those inside if, try, with, for, while and match included."""
+    """The statements of a body that an import runs, those inside if, try, with, for, while and match included."""
     for statement in body:
         yield statement
-        for part in ("body", "orelse", "finalbody"):
-            if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-                yield from _statements(getattr(statement, part, []))
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            continue
+        if not (isinstance(statement, ast.If) and _never_imported(statement.test)):
+            yield from _statements(getattr(statement, "body", []))
+        for part in ("orelse", "finalbody"):
+            yield from _statements(getattr(statement, part, []))
         for part in ("handlers", "cases"):
             for branch in getattr(statement, part, []):
                 yield from _statements(branch.body)
+
+
+def _never_imported(test: ast.expr) -> bool:
+    """Whether a condition is `TYPE_CHECKING` or `__name__ == "__main__"`."""
+    names = {node.id for node in ast.walk(test) if isinstance(node, ast.Name)}
+    attributes = {node.attr for node in ast.walk(test) if isinstance(node, ast.Attribute)}
+    if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Eq):
+        return "__name__" in names
+    return isinstance(test, (ast.Name, ast.Attribute)) and "TYPE_CHECKING" in names | attributes
 
 
 def _bindings(statement: ast.stmt) -> Iterator[tuple[str, str]]:
@@ -255,23 +267,22 @@ def _bindings(statement: ast.stmt) -> Iterator[tuple[str, str]]:
     elif isinstance(statement, ast.ImportFrom):
         for alias in statement.names:
             yield alias.asname or alias.name, "import"
-    else:
-        for expression in ast.iter_child_nodes(statement):
-            if isinstance(expression, (ast.expr, ast.withitem, ast.pattern)):
-                for node in ast.walk(expression):
+    elif not (isinstance(statement, ast.AnnAssign) and statement.value is None):
+        for part in ast.iter_child_nodes(statement):
+            if isinstance(part, (ast.expr, ast.withitem)):
+                for node in ast.walk(part):
                     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                         yield node.id, "variable"
-        if type(statement).__name__ == "TypeAlias" and isinstance(statement, ast.stmt):
-            yield ast.unparse(statement).split()[1], "variable"
 
 
-def _touches_globals(tree: ast.Module) -> bool:
-    """Whether the module may bind names that its text does not show: exec, globals() or sys.modules."""
+def _makes_names(tree: ast.Module) -> bool:
+    """Whether the module may bind names that its text does not show: by exec, globals(), global or sys.modules."""
+    makers = ("globals", "exec", "vars")
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("globals", "exec", "vars"):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in makers:
             return True
-        if isinstance(node, ast.Attribute) and node.attr == "modules" and isinstance(node.value, ast.Name):
-            return node.value.id == "sys"
+        if isinstance(node, ast.Attribute) and node.attr == "modules" and ast.unparse(node.value) == "sys":
+            return True
         if isinstance(node, ast.Global):
             return True
     return False
@@ -279,7 +290,3 @@ def _touches_globals(tree: ast.Module) -> bool:
 
 def _shown(file: Path, workspace: Path) -> str:
     return str(file.relative_to(workspace)) if file.is_relative_to(workspace) else str(file)
-
-
-def _shown_hint(path: Path) -> str:
-    return f"It is {path}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any, Union, get_args, get_origin
 
@@ -75,8 +75,8 @@ def worded(detail: Any, data: Any) -> Fault:
     if kind == "extra_forbidden":
         return _unknown_key(path)
     if kind == "missing":
-        hint = _EXAMPLES.get(str(path[-1]), f"Add {path[-1]}:")
-        return Fault(path, f"{name} is missing", hint, at_key=True)
+        example = _EXAMPLES.get(str(path[-1]), f"Add {path[-1]}:")
+        return Fault(path[:-1], f"{name} is missing", example, at_key=True, lacks=(str(path[-1]),))
     if kind == "kladml":
         return Fault(path, f"{name} {detail['msg']}")
     if kind == "string_pattern_mismatch":
@@ -90,7 +90,7 @@ def worded(detail: Any, data: Any) -> Fault:
         key, words = _BOUNDS[kind]
         bound = context[key]
         return Fault(path, f"{name} must be {words} {bound:g}, not {shown}", _bound_hint(str(path[-1])))
-    return Fault(path, f"{name} must be {_wanted(kind, path)}, not {shown}", _type_hint(kind, value))
+    return Fault(path, f"{name} must be {_wanted(kind, path)}, not {shown}", _type_hint(kind, path, value))
 
 
 def _wanted(kind: str, path: KeyPath) -> str:
@@ -111,12 +111,16 @@ def _wanted(kind: str, path: KeyPath) -> str:
     return f"a mapping with keys such as {', '.join(list(section.model_fields)[:3])}" if section else "of another type"
 
 
-def _type_hint(kind: str, value: Any) -> str | None:
+def _type_hint(kind: str, path: KeyPath, value: Any) -> str | None:
+    if value is None and len(path) > 1:
+        return "Remove the key to take its default"
+    if kind == "model_type" and isinstance(value, str) and path[-1] in ("model", "data"):
+        return f"Write {path[-1]}: {{target: {value if ':' in value else 'module:Name'}}}"
     if kind == "bool_type" and isinstance(value, str) and value.lower() in _YES_NO:
         return f"Write {_YES_NO[value.lower()]}"
     if kind == "string_type" and isinstance(value, (int, float)):
         return f'Quote it: "{str(value).lower() if isinstance(value, bool) else value}"'
-    if kind in ("int_type", "int_from_float") and isinstance(value, float) and value == int(value):
+    if kind in ("int_type", "int_from_float") and isinstance(value, float) and value.is_integer():
         return f"Write {int(value)}"
     if kind in ("int_type", "float_type") and isinstance(value, str):
         try:
@@ -149,19 +153,25 @@ def _unknown_key(path: KeyPath) -> Fault:
     section = section_of(path)
     names = list(section.model_fields) if section else []
     where = dotted(path[:-1]) or "a config"
-    close = get_close_matches(key.lower(), names, n=1, cutoff=0.7)
-    known = _ELSEWHERE.get(key.lower())
-    homes = [home for home, fields in sections() if (key in fields or known in fields) and home != path[:-1]]
-    if close:
-        hint = f"Did you mean {close[0]}?"
-    elif known in names:
-        hint = f"Did you mean {known}?"
-    elif homes:
-        hint = f"Did you mean {dotted((*homes[0], key if key in dict(sections())[homes[0]] else str(known)))}?"
+    meant = _meant(key, names)
+    if meant:
+        hint = f"Did you mean {meant}?"
     else:
-        near = get_close_matches(key.lower(), names, n=1, cutoff=0.5)
-        hint = f"Did you mean {near[0]}?" if near else f"The keys are {', '.join(names)}"
-    return Fault(path, f"{key!r} is no key of {where}", hint, at_key=True)
+        homes = [dotted((*home, known)) for home, fields in sections() if (known := _meant(key, fields, near=False))]
+        hint = f"Did you mean {homes[0]}?" if homes else f"The keys are {', '.join(names)}"
+    return Fault(path, f"{key!r} is no key of {where}", hint, at_key=True, meant=meant)
+
+
+def _meant(key: str, names: Sequence[str], *, near: bool = True) -> str | None:
+    """The one of `names` that `key` was meant to be: by spelling where `near`, or by its name in other libraries."""
+    lowered = key.lower().replace("-", "_")
+    if lowered in names:
+        return lowered
+    close = get_close_matches(lowered, names, n=1, cutoff=0.75) if near else []
+    known = _ELSEWHERE.get(lowered)
+    if not close and known not in names:
+        close = get_close_matches(lowered, names, n=1, cutoff=0.6) if near else []
+    return close[0] if close else known if known in names else None
 
 
 def section_of(path: KeyPath) -> type[BaseModel] | None:
