@@ -118,12 +118,17 @@ def same_columns(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(character if character == "\t" or inert(character) == character else _stand_in(character)
-                   for character in text)
+    return "".join(
+        character if character == "\t" or inert(character) == character else _stand_in(character) for character in text
+    )
 
 
 def notice(
-    app: App[Any], message: object, severity: Severity = "information", *, title: object = "",
+    app: App[Any],
+    message: object,
+    severity: Severity = "information",
+    *,
+    title: object = "",
     timeout: float | None = None,
 ) -> None:
     """Shows a notice in the corner, its text inert. Safe from any thread.
