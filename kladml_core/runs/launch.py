@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,7 +181,7 @@ def _start(run: RunDirectory, attempt: int, plan: Plan) -> None:
 
 
 def _command(run: RunDirectory, plan: Plan) -> list[str]:
-    processes = plan.config.launch.processes
+    processes = _world_size(plan)
     if processes == 1:
         return [sys.executable, "-m", _WORKER, str(run.path)]
     # --tee gives every line its rank; SIGHUP stays out of the launcher's list, so that a closed terminal ends nothing.
@@ -188,9 +189,31 @@ def _command(run: RunDirectory, plan: Plan) -> list[str]:
     return [sys.executable, "-m", "torch.distributed.run", *options, "-m", _WORKER, str(run.path)]
 
 
+def _world_size(plan: Plan) -> int:
+    """Processes to start: as configured, or with `launch.distributed` one for each visible CUDA device."""
+    if not plan.config.launch.distributed:
+        return plan.config.launch.processes
+    return max(plan.config.launch.processes, _cuda_devices())
+
+
+@lru_cache(maxsize=1)
+def _cuda_devices() -> int:
+    # In a process of its own: whoever launches (the app above all) never imports torch.
+    code = "import torch; print(torch.cuda.device_count())"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60.0, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UnusableError(
+            f"the visible devices cannot be counted: {error}", hint="write launch.processes instead of distributed"
+        ) from error
+    return int(done.stdout)
+
+
 def _worker_environment(plan: Plan) -> dict[str, str]:
     environ = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    processes = plan.config.launch.processes
+    processes = _world_size(plan)
     if processes > 1:
         threads = max(1, (os.cpu_count() or 1) // processes)
         environ.setdefault("OMP_NUM_THREADS", str(threads))

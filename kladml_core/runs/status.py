@@ -162,6 +162,8 @@ def _without_state(run: RunDirectory, identity: Mapping[str, Any] | None) -> Run
 def _cause(state: Mapping[str, Any]) -> str:
     if state.get("boot_id") != boot_id():
         return "the machine was started anew while it ran"
+    if state.get("status") == "starting":
+        return "the worker ended before it began; its output says why"
     return f"process {state.get('pid')} is gone: killed, or the machine ran out of memory"
 
 
