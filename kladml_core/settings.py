@@ -99,7 +99,7 @@ class Settings:
         return self.workspace.name or self.root.name or "workspace"
 
 
-SECTIONS: dict[str, type[Any]] = {
+SECTIONS: dict[str, Any] = {
     "workspace": WorkspaceSettings,
     "launch": LaunchSettings,
     "publisher": PublisherSettings,
@@ -146,11 +146,11 @@ def with_environment(document: Document, environ: Mapping[str, str]) -> Document
 
     for variable in sorted(environ):
         parts = tuple(part.lower() for part in variable.removeprefix(PREFIX).split("__"))
-        if not variable.startswith(PREFIX) or len(parts) < 2:  # noqa: PLR2004  a section and a key
+        if not variable.startswith(PREFIX) or len(parts) < 2:
             continue
         text = environ[variable]
         # A theme may be called 2024: where text is wanted, the variable's text is the value.
-        wanted = _types(SECTIONS[parts[0]]).get(parts[1]) if parts[0] in SECTIONS and len(parts) == 2 else None  # noqa: PLR2004
+        wanted = _types(SECTIONS[parts[0]]).get(parts[1]) if parts[0] in SECTIONS and len(parts) == 2 else None
         value = text if wanted is str else parse_value(text, f"${variable}")
         document = with_value(document, parts, value, f"${variable}")
     return document
@@ -251,6 +251,6 @@ def _wrong(document: Document, path: KeyPath, value: Any, wanted: str, hint: str
 
 
 @cache
-def _types(kind: type[Any]) -> dict[str, Any]:
+def _types(kind: Any) -> dict[str, Any]:
     """The type of each setting of a section."""
     return typing.get_type_hints(kind)

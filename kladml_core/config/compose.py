@@ -23,6 +23,7 @@ _HEX = re.compile(r"0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INF = re.compile(r"([-+]?)\.(?:inf|Inf|INF)")
 _NAN = {".nan", ".NaN", ".NAN"}
+_FORBIDDEN = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _Path = tuple[str | int, ...]
 _Table = dict[_Path, tuple[int, int]]
@@ -55,6 +56,12 @@ def compose(text: str, file: str, positions: _Table, keys: _Table) -> Any:
     if root is None:
         return None
     return _Unfolding(file, positions, keys).unfold(root, (), root.position)
+
+
+def forbidden_character(text: str) -> int | None:
+    """Where the first character stands that no YAML may hold: a control character or a lone surrogate."""
+    found = _FORBIDDEN.search(text)
+    return found.start() if found else None
 
 
 def plain_value(text: str, file: str) -> Any:

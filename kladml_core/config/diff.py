@@ -13,7 +13,7 @@ class _Missing:
     """Stands for a key that a config does not have."""
 
     def __repr__(self) -> str:
-        return "–"  # noqa: RUF001  a dash on the screen
+        return "–"
 
 
 MISSING = _Missing()

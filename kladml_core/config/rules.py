@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeGuard
 
 from kladml_core.config.names import LOSSES, OPTIMIZER_ARGUMENTS, OPTIMIZERS, SCHEDULES, is_target
 
@@ -175,7 +175,7 @@ def suggestion(name: str, known: Mapping[str, Any] | tuple[str, ...] | list[str]
     return sentence[0].upper() + sentence[1:]
 
 
-def _number(value: Any) -> bool:
+def _number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

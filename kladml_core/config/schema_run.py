@@ -21,7 +21,7 @@ def name_fault(name: str) -> str | None:
         return "must not be empty"
     if len(name) > MAX_NAME:
         return f"must be at most {MAX_NAME} characters long, and is {len(name)}"
-    if len(name.encode("utf-8", "surrogatepass")) > 255:  # noqa: PLR2004  the longest file name of Linux and macOS
+    if len(name.encode("utf-8", "surrogatepass")) > 255:
         return "is too long for the name of a folder"
     if "/" in name:
         return "must not hold a /"

@@ -159,12 +159,13 @@ def _missing(parts: list[str], depth: int, folders: list[Path], searched: list[P
     close = get_close_matches(parts[depth], known, n=1)
     if not close and not depth:
         close = get_close_matches(parts[depth], sorted(_importable(searched[1:])), n=1, cutoff=0.8)
+    hint: str | None = None
     if close:
         hint = f"Did you mean {'.'.join([*parts[:depth], close[0], *parts[depth + 1 :]])}?"
-    elif depth:
-        hint = f"{'.'.join(parts[:depth])} holds {', '.join(known[:8])}" if known else None
-    else:
+    elif not depth:
         hint = f"Modules are looked up in the workspace {searched[0]}, then where Python looks"
+    elif known:
+        hint = f"{'.'.join(parts[:depth])} holds {', '.join(known[:8])}"
     return UnusableError(f"there is no module {name!r}", hint=hint)
 
 
