@@ -1,0 +1,101 @@
+"""Where a run computes: the Accelerator for a device choice, and the seeds of every generator."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from kladml_core.errors import UnusableError
+
+
+def make_accelerator(device: str, mixed_precision: str) -> Accelerator:
+    """An Accelerator for one of auto, cpu, mps, cuda, cuda:N.
+
+    The processes and their ranks are taken from the environment that torch.distributed.run sets.
+
+    Raises:
+        UnusableError: this machine has no such device, or it cannot compute in that precision.
+    """
+    _require(device, mixed_precision)
+    # Accelerate keeps one state for a process and refuses to change it; in a notebook the next run may differ.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    named = os.environ.pop("ACCELERATE_TORCH_DEVICE", None)
+    if device.startswith("cuda:"):
+        os.environ["ACCELERATE_TORCH_DEVICE"] = device
+    try:
+        return Accelerator(
+            mixed_precision=mixed_precision,
+            cpu=device == "cpu" or (device == "auto" and not has_accelerator()),
+            step_scheduler_with_optimizer=False,
+        )
+    except ValueError as error:
+        raise UnusableError(f"launch.device {device} with mixed_precision {mixed_precision}: {error}") from error
+    finally:
+        if named is None:
+            os.environ.pop("ACCELERATE_TORCH_DEVICE", None)
+        else:
+            os.environ["ACCELERATE_TORCH_DEVICE"] = named
+
+
+def has_accelerator() -> bool:
+    """Whether this machine has any device but its CPU."""
+    return torch.cuda.is_available() or torch.backends.mps.is_available() or hasattr(torch, "xla_device")
+
+
+def _require(device: str, mixed_precision: str) -> None:
+    kind, _, index = device.partition(":")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UnusableError("launch.device is cuda, but torch sees no CUDA device", hint="write auto or cpu")
+    if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise UnusableError(f"launch.device is {device}, but there are {count} CUDA devices", hint="they count from 0")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise UnusableError("launch.device is mps, but torch sees no Apple GPU", hint="write auto or cpu")
+    on_cpu = kind == "cpu" or (kind == "auto" and not has_accelerator())
+    if mixed_precision == "fp16" and on_cpu:
+        raise UnusableError("mixed_precision fp16 does not work on a CPU", hint="write bf16 or no")
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds Python's, numpy's and torch's generators, on every device."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def set_deterministic() -> None:
+    """Only deterministic algorithms from here on; an operation that has none raises when it is reached."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """A batch with every tensor in it on the device; tuples, lists and mappings are gone through."""
+    if isinstance(batch, torch.Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(to_device(item, device) for item in batch))
+    if isinstance(batch, tuple | list):
+        return type(batch)(to_device(item, device) for item in batch)
+    if isinstance(batch, dict):
+        return {key: to_device(item, device) for key, item in batch.items()}
+    return batch.to(device) if hasattr(batch, "to") else batch
+
+
+def batch_samples(batch: Any) -> int:
+    """Samples in a batch: the first dimension of the first tensor found in it."""
+    if isinstance(batch, torch.Tensor):
+        return batch.shape[0] if batch.ndim else 1
+    items = batch.values() if isinstance(batch, dict) else batch if isinstance(batch, tuple | list) else ()
+    for item in items:
+        found = batch_samples(item)
+        if found:
+            return found
+    return len(batch) if isinstance(batch, tuple | list) and not any(items) else 0

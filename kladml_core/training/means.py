@@ -1,0 +1,73 @@
+"""Weighted means that are gathered over many micro-batches without reading anything back from the device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kladml_core.runs.files import number, to_jsonable
+from kladml_core.training.ranks import Ranks
+
+
+class Means:
+    """Sums of value × weight and of weight, by name.
+
+    Args:
+        device: on a CPU values are read at once, which costs nothing there, and summed as Python floats. Elsewhere
+            sums stay on the device, in float64 where it has that, until `read`.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._on_host = device.type == "cpu"
+        self._wide = device.type != "mps"
+        self._sums: dict[str, Any] = {}
+        self._weights: dict[str, Any] = {}
+
+    def add(self, name: str, mean: Any, weight: Any) -> None:
+        """Takes the mean over `weight` samples (or tokens)."""
+        if isinstance(mean, Tensor):
+            mean = mean.item() if self._on_host else (mean.detach().double() if self._wide else mean.detach())
+        if isinstance(weight, Tensor):
+            weight = weight.item() if self._on_host else (weight.detach().double() if self._wide else weight.detach())
+        if name in self._sums:
+            self._sums[name] = self._sums[name] + mean * weight
+            self._weights[name] = self._weights[name] + weight
+        else:
+            self._sums[name] = mean * weight
+            self._weights[name] = weight
+
+    def sums(self) -> dict[str, tuple[float, float]]:
+        """(sum, weight) by name; reads everything back."""
+        return {name: (float(total), float(self._weights[name])) for name, total in self._sums.items()}
+
+    def read(self, ranks: Ranks) -> dict[str, float]:
+        """The means over all ranks; every rank must call it."""
+        if ranks.world_size == 1:
+            every = [self.sums()]
+        else:
+            every = ranks.gather(self.sums())
+        names = dict.fromkeys(name for sums in every for name in sums)
+        return {name: _mean([sums[name] for sums in every if name in sums]) for name in names}
+
+    def clear(self) -> None:
+        """Begins anew."""
+        self._sums.clear()
+        self._weights.clear()
+
+    def state_dict(self) -> dict[str, list[Any]]:
+        """The sums as JSON values, so that a resumed run's next log point has the same mean."""
+        return {name: [to_jsonable(total), to_jsonable(weight)] for name, (total, weight) in self.sums().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes back what `state_dict` gave."""
+        self.clear()
+        for name, (total, weight) in state.items():
+            self._sums[name], self._weights[name] = number(total), number(weight)
+
+
+def _mean(parts: list[tuple[float, float]]) -> float:
+    total, weight = sum(part[0] for part in parts), sum(part[1] for part in parts)
+    return total / weight if weight else float("nan")
