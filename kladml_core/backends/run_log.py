@@ -54,7 +54,7 @@ class RunLog(PublisherInterface):
         self._heartbeat.start()
 
     def publish(self, channel: str, message: dict[str, Any]) -> None:
-        """Takes a message as any publisher does: `metrics` {step, time, values}, `events` {kind, …}, `status` {status, …}."""
+        """Takes `metrics` {step, time, values}, `events` {kind, …} and `status` {status, …}, as any publisher does."""
         fields = {key: value for key, value in message.items() if key != "run"}
         if channel == "metrics":
             self.log_metrics(fields["values"], fields["step"], fields.get("time"))

@@ -35,8 +35,10 @@ def to_jsonable(value: Any) -> Any:
     Non-finite floats become strings, paths and unknown objects their text, mappings' keys strings, sets lists,
     numpy and torch scalars plain numbers, and lone surrogates (from undecodable file names) escapes.
     """
-    if value is None or isinstance(value, bool | int):
-        return value if type(value) in (bool, int, type(None)) else int(value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value)  # a plain one: json writes the name of an IntEnum's member in some versions
     if isinstance(value, float):
         return _float(float(value))
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Follows live run directories from one thread and publishes what is new; the only reader between a run and a screen."""
+"""Follows run directories from one thread and publishes what is new; the only reader between a run and a screen."""
 
 from __future__ import annotations
 

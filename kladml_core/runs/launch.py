@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kladml_core.config.load import Document, dump, parse, read, with_overrides
+from kladml_core.config.load import Document, dump, read, with_overrides
 from kladml_core.errors import ConfigError, NothingToResumeError, UnusableError
 from kladml_core.runs import provenance
 from kladml_core.runs.checkpoint_list import list_checkpoints
@@ -44,9 +44,7 @@ class Plan:
     overrides: tuple[str, ...]
 
 
-def prepare(
-    config_file: Path, *, workspace: Path, overrides: Sequence[str] = (), processes: int | None = None
-) -> Plan:
+def prepare(config_file: Path, *, workspace: Path, overrides: Sequence[str] = (), processes: int | None = None) -> Plan:
     """Reads and checks a config; writes nothing.
 
     Args:

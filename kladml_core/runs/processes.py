@@ -20,7 +20,7 @@ class ProcessIdentity:
 
     pid: int
     start_time: float
-    """Linux: clock ticks from boot to the process's start, which no change of the clock can move; elsewhere unix time."""
+    """Linux: clock ticks from boot to the start, which no change of the clock can move; elsewhere unix time."""
     boot_id: str
     pid_ns: int
     """Inode of the pid namespace; 0 where the system has none."""

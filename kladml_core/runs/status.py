@@ -1,4 +1,4 @@
-"""What a run is doing, told truly: from its state.json, from whether its process lives, and from what an observer found."""
+"""What a run is doing, told truly: from its state.json, whether its process lives, and what an observer found."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def read_status(run: RunDirectory) -> RunStatus:
 
 
 def reconcile(run: RunDirectory) -> RunStatus:
-    """As `read_status`; a death that is proved from here is also written to lost.json, for those who cannot prove it."""
+    """As `read_status`; a death proved from here is also written to lost.json, for those who cannot prove it."""
     status = read_status(run)
     if status.status == "lost" and (read_object(run.lost_json) or {}).get("attempt") != status.attempt:
         finding = {

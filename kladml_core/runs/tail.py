@@ -21,7 +21,7 @@ STATUS_SECONDS = 1.0
 HOLD_SECONDS = 5.0
 """Longest that an end waits for the state that goes with it; only a full disk keeps that from being written."""
 MESSAGES_A_POLL = 500
-"""More new steps than this in one look are history: the newest of each metric is published, the rest is in the series."""
+"""More new steps than this in one look are history: only the newest are published, the rest is in the series."""
 
 
 class RunTail:
@@ -34,9 +34,7 @@ class RunTail:
         smoothing: weight of the past in the smoothed curves.
     """
 
-    def __init__(
-        self, run: RunDirectory, publisher: PublisherInterface, *, curves: bool, smoothing: float
-    ) -> None:
+    def __init__(self, run: RunDirectory, publisher: PublisherInterface, *, curves: bool, smoothing: float) -> None:
         self._run = run
         self._reference = run.reference
         self._publisher = publisher
@@ -155,9 +153,9 @@ class RunTail:
         self._status_read = -STATUS_SECONDS
         changed = self._read_status()
         assert self._status is not None
-        if self._status.live and self._status.attempt == self._held[-1].get("attempt"):
-            if now - self._held_since < HOLD_SECONDS:
-                return changed
+        owed = self._status.live and self._status.attempt == self._held[-1].get("attempt")
+        if owed and now - self._held_since < HOLD_SECONDS:
+            return changed
         self._pending.extend(("events", {"run": self._reference, **event}) for event in self._held)
         self._held.clear()
         self._held_since = None
@@ -168,10 +166,10 @@ class RunTail:
         if status is None or status.status != "lost" or self._ended_attempt == status.attempt:
             return None
         self._ended_attempt = status.attempt
-        sequence = max((event.get("seq", 0) for event in self._events), default=0)
+        sequences = [event.get("seq") for event in self._events]
         return {
             "v": 1,
-            "seq": sequence + 1,
+            "seq": 1 + max((number for number in sequences if isinstance(number, int)), default=0),
             "attempt": status.attempt,
             "time": status.ended or time.time(),
             "kind": "run_lost",

@@ -1,4 +1,4 @@
-"""A workspace seen from its files: projects, families, experiments, runs, datasets and configs. Looking creates nothing."""
+"""A workspace seen from its files: its runs, datasets and configs. Looking creates nothing."""
 
 from __future__ import annotations
 

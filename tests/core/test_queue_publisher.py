@@ -1,4 +1,4 @@
-"""The queue between the follower and the screens: nothing blocks, events all arrive, metrics keep their newest values."""
+"""The queue between the follower and the screens: nothing blocks, every event arrives, metrics keep their newest."""
 
 from __future__ import annotations
 

@@ -56,7 +56,8 @@ def test_the_summary_names_the_steps_of_the_extremes_and_counts_what_is_not_fini
     log.close()
     text = run.summary.read_text()
     assert json.loads(text, parse_constant=pytest.fail)["loss"] == {
-        "last": "NaN", "last_step": 4, "min": 1.0, "min_step": 1, "max": 3.0, "max_step": 0, "count": 5, "non_finite": 2,
+        "last": "NaN", "last_step": 4, "min": 1.0, "min_step": 1, "max": 3.0, "max_step": 0,
+        "count": 5, "non_finite": 2,
     }  # fmt: skip
 
 

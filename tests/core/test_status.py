@@ -160,7 +160,15 @@ def _state_is_a_directory(run: RunDirectory) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [_no_run_json, _torn_run_json, _list_in_run_json, _torn_state, _unknown_status, _bytes_in_state, _state_is_a_directory],
+    [
+        _no_run_json,
+        _torn_run_json,
+        _list_in_run_json,
+        _torn_state,
+        _unknown_status,
+        _bytes_in_state,
+        _state_is_a_directory,
+    ],
 )
 def test_a_damaged_directory_is_shown_as_damaged(run: RunDirectory, damage: Callable[[RunDirectory], None]) -> None:
     damage(run)
