@@ -1,0 +1,388 @@
+"""The config editor: one YAML file, checked as one types. esc leaves typing; then single keys save, launch, undo, close."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widgets import Footer, Static, TextArea
+from textual.worker import Worker, WorkerState
+
+from kladml_core.errors import KladMLError
+from kladml_tui.config_check import Check, check
+from kladml_tui.edited_file import EditedFile, unhidden
+from kladml_tui.screens.ask import Ask
+from kladml_tui.text import notice, shorten
+from kladml_tui.widgets.key_line import KeyLine
+from kladml_tui.widgets.problem_list import ProblemList
+from kladml_tui.widgets.yaml_area import Marks, YamlArea
+
+CHECK_AFTER = 0.15
+"""Seconds without a key before the text is checked."""
+LOOK_EVERY = 2.0
+"""Seconds between looks at what others did to the file."""
+_WHILE_TYPING = {"leave_typing", "save_now", "keys"}
+_COMMANDS = {
+    "save", "launch", "undo", "redo", "close", "type", "problem", "help_here", "move", "edge", "command_keys",
+}  # fmt: skip
+
+
+class ConfigEditor(Screen[None]):
+    """Edits one config.
+
+    Args:
+        path: the file; a missing one is made when it is first saved.
+        workspace: where its targets, datasets and paths are looked up; found from the file when None.
+    """
+
+    CSS_PATH = "editor.tcss"
+    AUTO_FOCUS = "#text"
+    BINDINGS = [
+        Binding("escape", "leave_typing", "Commands", id="editor.leave_typing"),
+        Binding("ctrl+s", "save_now", "Save", id="editor.save_now"),
+        Binding("ctrl+@,ctrl+space", "keys", "Keys here", key_display="^space", id="editor.keys"),
+        Binding("w", "save", "Save", id="editor.save"),
+        Binding("t", "launch", "Launch", id="editor.launch"),
+        Binding("u", "undo", "Undo", id="editor.undo"),
+        Binding("ctrl+r,U", "redo", "Redo", id="editor.redo"),
+        Binding("n", "problem(1)", "Next problem", id="editor.next_problem"),
+        Binding("N", "problem(-1)", "Previous problem", show=False, id="editor.previous_problem"),
+        Binding("space", "command_keys", "Keys here", show=False, id="editor.command_keys"),
+        Binding("i,enter", "type", "Type", id="editor.type"),
+        Binding("q", "close", "Close", id="editor.close"),
+        Binding("question_mark", "help_here", "Help", key_display="?", id="editor.help"),
+        Binding("h", "move('left')", show=False),
+        Binding("j", "move('down')", show=False),
+        Binding("k", "move('up')", show=False),
+        Binding("l", "move('right')", show=False),
+        Binding("g", "edge('top')", "First line", show=False),
+        Binding("G", "edge('bottom')", "Last line", show=False),
+    ]
+
+    typing: reactive[bool] = reactive(True, init=False)
+    """Whether letters are text; otherwise they are commands."""
+
+    @dataclass
+    class LaunchRequested(Message):
+        """A person wants a run of this config; it is checked and saved."""
+
+        path: Path
+
+    @dataclass
+    class Saved(Message):
+        """The file was written."""
+
+        path: Path
+
+    def __init__(self, path: Path, *, workspace: Path | None = None) -> None:
+        super().__init__()
+        self.path = path
+        self._workspace = workspace
+        self._file: EditedFile | None = None
+        self._check_timer: Timer | None = None
+        self._told_of: bytes | None = b""
+        self._saving = asyncio.Lock()
+
+    def compose(self) -> ComposeResult:
+        """Name and mode, the text, its problems, the key at the cursor, the keys to press."""
+        with Horizontal(id="bar"):
+            yield Static(id="where")
+            yield Static(id="mode")
+        yield YamlArea(id="text")
+        yield ProblemList(id="problems")
+        yield KeyLine(id="key")
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Reads the file; nothing can be typed before it is there."""
+        self._problem_list.display = False
+        self._area.disabled = True
+        self._area.complete_with(self._suggest)
+        self._show_bar()
+        self._read_file()
+        self.set_interval(LOOK_EVERY, self._look)
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether the text differs from what was last read or saved."""
+        return self._file is not None and self._area.text != self._file.text
+
+    @property
+    def _area(self) -> YamlArea:
+        return self.query_one("#text", YamlArea)
+
+    @property
+    def _problem_list(self) -> ProblemList:
+        return self.query_one("#problems", ProblemList)
+
+    # The file
+
+    @work(group="disk", exit_on_error=False)
+    async def _read_file(self) -> None:
+        try:
+            file = await asyncio.to_thread(EditedFile.open, self.path)
+            if self._workspace is None:
+                self._workspace = await asyncio.to_thread(_workspace_of, self.path)
+        except KladMLError as error:
+            notice(self.app, error, "error", title="Not opened")
+            if self._file is None:
+                self.dismiss(None)
+            return
+        row, column = self._area.cursor_location
+        self._file = file
+        self._told_of = file.content
+        self._area.show_text(file.text)
+        self._area.disabled = False
+        self._area.move_cursor((min(row, self._area.document.line_count - 1), column))
+        if self.focused is None:
+            self._area.focus()
+        self._show_bar()
+        self._check_now()
+
+    async def _save_file(self) -> bool:
+        """Saves, and asks first where another wrote the file meanwhile; whether it is saved now."""
+        file = self._file
+        if file is None:
+            return False
+        async with self._saving:
+            if await asyncio.to_thread(file.changed_on_disk):
+                answers = [("r", "read it again, losing what is typed here"), ("o", "overwrite it with this text")]
+                answer = await self.app.push_screen_wait(
+                    Ask(f"{self.path.name} was changed by another program.", answers)
+                )
+                if answer == "r":
+                    self._read_file()
+                if answer != "o":
+                    return False
+            text = self._area.text
+            try:
+                self._file = await asyncio.to_thread(file.save, text)
+            except KladMLError as error:
+                notice(self.app, error, "error", title="Not saved")
+                return False
+            self._told_of = self._file.content
+        self._show_bar()
+        self.post_message(self.Saved(self.path))
+        return True
+
+    @work(group="look", exclusive=True, exit_on_error=False)
+    async def _look(self) -> None:
+        """Follows a change by another program where nothing is unsaved, tells of it once where something is."""
+        file = self._file
+        if file is None or self._saving.locked() or not await asyncio.to_thread(file.changed_on_disk):
+            return
+        try:
+            there = await asyncio.to_thread(EditedFile.open, self.path)
+        except KladMLError:
+            return  # saving will say what is the matter
+        if file is not self._file or there.content == self._told_of:
+            return
+        self._told_of = there.content
+        if self.unsaved or there.content is None:
+            gone = "was removed" if there.content is None else "was changed"
+            notice(self.app, f"{self.path.name} {gone} by another program; this text is kept.", "warning")
+        else:
+            notice(self.app, f"{self.path.name} was changed by another program and read again.")
+            self._read_file()
+
+    # Checking
+
+    @on(TextArea.Changed)
+    def _text_changed(self) -> None:
+        self._show_bar()
+        if self._check_timer is not None:
+            self._check_timer.stop()
+        self._check_timer = self.set_timer(CHECK_AFTER, self._check_now)
+
+    @work(group="check", exclusive=True, exit_on_error=False)
+    async def _check_now(self) -> None:
+        await self._checked()
+
+    async def _checked(self) -> Check:
+        """Checks the text as it stands and shows what came of it, unless it has changed meanwhile."""
+        text = unhidden(self._area.text)
+        checked = await asyncio.to_thread(check, text, self.path, self._workspace or self.path.parent)
+        if text == unhidden(self._area.text):
+            findings = checked.findings
+            self._problem_list.show_findings(findings)
+            self._area.mark(Marks.at((finding.line, finding.column) for finding in findings))
+            self._key_line.keys_of = checked.keys_of
+            self._show_key()
+            self._show_bar()
+        return checked
+
+    # What is shown
+
+    @property
+    def _key_line(self) -> KeyLine:
+        return self.query_one("#key", KeyLine)
+
+    @on(TextArea.SelectionChanged)
+    def _show_key(self) -> None:
+        row, column = self._area.cursor_location
+        self._key_line.show(self._area.document.lines, row, column)
+
+    def _suggest(self) -> str:
+        row, column = self._area.cursor_location
+        return self._key_line.completion(self._area.document.lines, row, column)
+
+    def _show_bar(self) -> None:
+        if not self.is_mounted:
+            return
+        self.query_one("#where", Static).update(Content.assemble(*self._where()))
+        mode = (
+            ("  typing  ", "$block-cursor-foreground on $primary")
+            if self.typing
+            else ("  commands  ", "reverse $accent")
+        )
+        self.query_one("#mode", Static).update(Content.styled(*mode))
+
+    def _where(self) -> Iterator[Content | str | tuple[str, str]]:
+        room = max(10, self.size.width - 34)
+        yield (f" {shorten(self.path.name, room)}", "bold")
+        left = room - len(self.path.name)
+        if left > 20:
+            yield (f"  {shorten(self.path.parent, left - 4, keep='end')}", "$muted")
+        if self._file is None:
+            yield ("  reading…", "$muted")
+        elif self.unsaved:
+            yield ("  ● unsaved" if self._file.content is not None else "  ● new", "$warning")
+        count = len(self._problem_list.findings)
+        if count:
+            yield (f"  {count} problem{'s' if count > 1 else ''}", "$error")
+        elif self._key_line.keys_of is not None:
+            yield ("  ✓ valid", "$success")
+
+    def watch_typing(self, typing: bool) -> None:
+        """Letters become commands, or text again."""
+        self._area.read_only = not typing
+        self._area.update_suggestion()
+        self._show_bar()
+        self.refresh_bindings()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Which keys mean something in this mode."""
+        if action in _WHILE_TYPING:
+            return self.typing
+        return not self.typing if action in _COMMANDS else True
+
+    def on_resize(self) -> None:
+        """The bar has other room."""
+        self._show_bar()
+
+    # Commands
+
+    def action_leave_typing(self) -> None:
+        """Letters become commands."""
+        self.typing = False
+
+    def action_type(self) -> None:
+        """Letters become text."""
+        self.typing = True
+        self._area.focus()
+
+    def action_keys(self) -> None:
+        """Shows every key that may stand here, or hides them."""
+        self._key_line.toggle()
+
+    action_command_keys = action_keys
+
+    @work(group="disk", exit_on_error=False)
+    async def action_save(self) -> None:
+        """Writes the file."""
+        if await self._save_file():
+            notice(self.app, f"{self.path.name} saved.")
+
+    action_save_now = action_save
+
+    @work(group="launch", exclusive=True, exit_on_error=False)
+    async def action_launch(self) -> None:
+        """Checks, saves and asks for a run of this config."""
+        if self._file is None:
+            return
+        findings = (await self._checked()).findings
+        if findings:
+            first = findings[0]
+            notice(self.app, f"{first.place}: {first.message}", "error", title="Not launched")
+            self._go_to(0)
+            return
+        if self.unsaved or self._file.content is None:
+            answer = await self.app.push_screen_wait(
+                Ask(f"{self.path.name} is not saved.", [("w", "save it and launch")])
+            )
+            if answer != "w" or not await self._save_file():
+                return
+        self.post_message(self.LaunchRequested(self.path))
+
+    @work(group="close", exclusive=True, exit_on_error=False)
+    async def action_close(self) -> None:
+        """Back to the workbench; asks when there is something unsaved."""
+        if self.unsaved:
+            answers = [("w", "save it and close"), ("d", "close and lose what is typed")]
+            answer = await self.app.push_screen_wait(Ask(f"{self.path.name} is not saved.", answers))
+            if answer not in ("w", "d") or (answer == "w" and not await self._save_file()):
+                return
+        self.dismiss(None)
+
+    def action_undo(self) -> None:
+        """Takes back the last edits."""
+        self._area.undo()
+
+    def action_redo(self) -> None:
+        """Makes them again."""
+        self._area.redo()
+
+    def action_move(self, direction: str) -> None:
+        """One step with the cursor."""
+        getattr(self._area, f"action_cursor_{direction}")()
+
+    def action_edge(self, edge: str) -> None:
+        """To the first or the last line."""
+        self._area.move_cursor((0, 0) if edge == "top" else self._area.document.end)
+
+    def action_problem(self, by: int) -> None:
+        """To the next problem, or the previous one."""
+        index = self._problem_list.step(by, self._area.cursor_location[0] + 1)
+        if index is not None:
+            self._go_to(index)
+
+    def action_help_here(self) -> None:
+        """The keys of the editor."""
+        self.app.action_show_help_panel()
+
+    @on(ProblemList.Chosen)
+    def _problem_chosen(self, message: ProblemList.Chosen) -> None:
+        self._go_to(message.index)
+        self._area.focus()
+
+    def _go_to(self, index: int) -> None:
+        finding = self._problem_list.findings[index]
+        self._problem_list.highlighted = index
+        if finding.line is not None:
+            row = min(finding.line, self._area.document.line_count) - 1
+            column = min((finding.column or 1) - 1, len(self._area.document.get_line(row)))
+            self._area.move_cursor((row, column), center=True)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """A fault of our own is told, never silent."""
+        if event.state is WorkerState.ERROR:
+            error: Any = event.worker.error
+            notice(self.app, f"{type(error).__name__}: {error}", "error", title="The editor failed at this")
+
+
+def _workspace_of(path: Path) -> Path:
+    from kladml_core.settings import find_workspace
+
+    return find_workspace(path.parent) or path.parent
