@@ -89,7 +89,10 @@ def _typer(arguments: Sequence[str]) -> int:
     command = get_command(app)
     try:
         code = command.main(args=list(arguments), prog_name="kladml-tui", standalone_mode=False)
-    except BrokenPipeError:
+    except SystemExit as leave:
+        # typer turns a closed pipe into exit code 1, which would read as a failed training.
+        if isinstance(leave.__context__, BrokenPipeError):
+            raise BrokenPipeError from None
         raise
     except Exception as error:
         # typer raises its own usage errors or click's, by its version; both know how to say themselves.

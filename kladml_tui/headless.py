@@ -10,7 +10,7 @@ from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
 from kladml_core.backends.queue_publisher import QueuePublisher, Subscription
-from kladml_core.errors import ExitCode, UnusableError
+from kladml_core.errors import ExitCode, NotSupportedError, UnusableError
 from kladml_core.runs.events import TERMINAL_KINDS
 from kladml_core.runs.follow import RunFollower, read_console
 from kladml_core.runs.rundir import RunDirectory
@@ -21,6 +21,7 @@ from kladml_tui.headless_console import Console, json_line, make_console
 Checked = TypeVar("Checked")
 
 TICK_SECONDS = 0.1
+SECOND_SECONDS = 0.3
 KILL_SECONDS = 5.0
 """How long a worker that was told to end now has before it is killed."""
 
@@ -123,7 +124,7 @@ class _Following:
         # With an earlier attempt behind it, only what this one writes is news.
         self._since = float(recorded) if self._attempt > 1 and isinstance(recorded, int | float) and owner else 0.0
         self._answered = 0
-        self._kill_at: float | None = None
+        self._rungs: list[tuple[float, signal.Signals]] = []
         self._over_since: float | None = None
 
     def follow(self) -> int:
@@ -203,16 +204,17 @@ class _Following:
     def _answer_signals(self) -> None:
         """The first signal asks the run to stop, the second ends it, and KILL_SECONDS later it is killed."""
         if self._signals.stops > self._answered:
+            asked_before = self._answered > 0
             self._answered = self._signals.stops
-            if self._answered == 1:
+            if not asked_before and self._answered == 1:
                 self._ask_to_stop()
-            else:
+            elif not self._rungs:
                 self._console.say("ending the run now; it can be resumed from its last checkpoint")
-                self._signal_worker(signal.SIGTERM)
-                self._kill_at = self._kill_at or time.monotonic() + KILL_SECONDS
-        if self._kill_at is not None and time.monotonic() >= self._kill_at:
-            self._kill_at = None
-            self._signal_worker(signal.SIGKILL)
+                now, number = time.monotonic(), self._signals.last
+                # A worker takes its first signal as a request and ends at once on the second.
+                self._rungs = [(now, number), (now + SECOND_SECONDS, number), (now + KILL_SECONDS, signal.SIGKILL)]
+        if self._rungs and time.monotonic() >= self._rungs[0][0]:
+            self._signal_worker(self._rungs.pop(0)[1])
 
     def _ask_to_stop(self) -> None:
         try:
@@ -225,8 +227,10 @@ class _Following:
     def _signal_worker(self, number: signal.Signals) -> None:
         try:
             terminate(self._run, number)
-        except UnusableError as error:
+        except NotSupportedError as error:
             self._console.say(str(error))
+        except UnusableError:
+            pass  # it is gone already, which is what was wanted; the follower will hear how it ended
 
     def _orphaned(self, status: RunStatus) -> bool:
         """Whether the run has ended without its follower hearing of it, e.g. because its directory was removed."""
