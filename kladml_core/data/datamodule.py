@@ -183,12 +183,16 @@ def _of_dataset(dataset: Any, name: str, **fields: Any) -> Split:
 
 
 def _of_loader(loader: DataLoader[Any], name: str) -> Split:
-    fields = {"collate": loader.collate_fn, "batch_size": loader.batch_size, "num_workers": loader.num_workers}
+    fields: dict[str, Any] = {
+        "collate": loader.collate_fn,
+        "batch_size": loader.batch_size,
+        "num_workers": loader.num_workers,
+    }
     own_order = not isinstance(loader.sampler, RandomSampler | SequentialSampler) or loader.batch_size is None
     if isinstance(loader.dataset, IterableDataset):
         return Split(name, loader.dataset, None, loader=loader, **fields)
     if own_order or (isinstance(loader.sampler, RandomSampler) and loader.sampler.replacement):
-        return Split(name, loader.dataset, len(loader.sampler), loader=loader, **fields)  # type: ignore[arg-type]
+        return Split(name, loader.dataset, len(loader.sampler), loader=loader, **fields)
     return _of_dataset(loader.dataset, name, **fields)
 
 

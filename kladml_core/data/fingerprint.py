@@ -31,7 +31,7 @@ def fingerprint_split(split: Split) -> str:
     Returns:
         `sha256:…` where types, shapes and every byte of the tensors went into it; `sha256-sampled:…` where only a part
         of very large ones did; `sha256-described:…` for a data set that is no tensors: its class, its length and the
-        plain values, paths and tensors among its attributes. Samples are not read, since reading may draw random numbers.
+        plain values, paths and tensors among its attributes. Samples are not read: reading may draw random numbers.
     """
     if split.tensors is None:
         return _described(split)
@@ -76,7 +76,7 @@ def _add_tensors(digest: Any, tensors: Iterable[Tensor]) -> bool:
         for start in starts:
             # A block at a time: a view whose rows overlap, such as windows on a text, would be copied whole otherwise.
             block = rows[start : start + step].detach().cpu().contiguous().reshape(-1)
-            digest.update(memoryview(block.view(torch.uint8).numpy()))
+            digest.update(block.view(torch.uint8).numpy().data)
     return sampled
 
 
@@ -92,9 +92,10 @@ def _described(split: Split) -> str:
         digest.update(repr(list(dataset.indices)).encode())
         dataset = dataset.dataset
     digest.update(f"{type(dataset).__module__}.{type(dataset).__qualname__};".encode())
-    for name, value in sorted(vars(dataset).items(), key=lambda item: str(item[0])):
+    for name, attribute in sorted(vars(dataset).items(), key=lambda item: str(item[0])):
+        value = attribute
         if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-            value = torch.from_numpy(np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("=")).copy())
+            value = torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder("="), order="C"))
         if isinstance(value, Tensor):
             digest.update(f"{name}=".encode())
             _add_tensors(digest, [value])

@@ -1,4 +1,4 @@
-"""Loads the data that a config names: a target that returns it, registered datasets, .npz, .safetensors and .csv files."""
+"""Loads the data that a config names: a target that returns it, registered datasets, files (.npz, .safetensors, .csv)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def load_data(data: Mapping[str, Any], workspace: Path, resolve: Callable[[str],
         return DataModule.of(resolve(target)(**(data.get("params") or {})), target)
     named = {split: data[split] for split in SPLITS if data.get(split)}
     if "train" not in named:
-        raise ConfigError("the data section names no training data", hint="give data.target, or data.train and data.val")
+        raise ConfigError(
+            "the data section names no training data", hint="give data.target, or data.train and data.val"
+        )
     return DataModule(**{split: _named(name, split, workspace, resolve) for split, name in named.items()})
 
 

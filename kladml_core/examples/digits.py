@@ -38,7 +38,7 @@ class DigitsCNN(TorchModel):
         )
 
     def training_step(self, module: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """The mean loss of a batch. Call the `module` that is given: in distributed training it is not the one built."""
+        """The mean loss of a batch. Call the `module` that is given: DDP has wrapped it."""
         images, labels = batch
         return F.cross_entropy(module(self._shifted(images)), labels)
 

@@ -1,4 +1,4 @@
-"""A character-level GPT that learns Python from Python's own standard library. Copy this file to start one of your own."""
+"""A character-level GPT that learns Python from its own standard library. Copy this file to start one of your own."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class TinyGPT(TorchModel):
 
 
 def load(characters: int = 400_000, context: int = 128) -> dict[str, Any]:
-    """The text cut into windows of context + 1 characters, each [n, context + 1] int64; the last tenth is for validation.
+    """The text cut into windows, int64 [n, context + 1]; the last tenth of it is for validation.
 
     The windows are a view into the one long tensor: nothing is copied until a batch is indexed.
     """
@@ -70,7 +70,7 @@ def load(characters: int = 400_000, context: int = 128) -> dict[str, Any]:
 
 
 def library_text(characters: int) -> str:
-    """The first so many characters of the standard library's modules, by file name, so that it is the same each time."""
+    """The first so many characters of the standard library's modules in the order of their names."""
     parts: list[str] = []
     length = 0
     for path in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"), key=lambda path: path.name):

@@ -133,7 +133,7 @@ def read_hint(checkpoints: Path, which: str) -> str | None:
 
 
 def list_checkpoints(run: RunDirectory) -> list[CheckpointRow]:
-    """The checkpoints of a run, newest first. Looks at the files again on each call; a missing directory is no error."""
+    """The checkpoints of a run, newest first; none where there is no directory. Reads the manifests on each call."""
     rows: list[CheckpointInfo | tuple[Path, str]] = []
     for path in checkpoint_directories(run.checkpoints):
         try:

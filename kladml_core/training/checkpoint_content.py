@@ -28,7 +28,7 @@ class Content:
     rng: dict[str, Tensor] = field(default_factory=dict)
     """Generators of every rank, `rank<r>/<generator>`."""
     state: dict[str, Any] = field(default_factory=dict)
-    """Everything else: numbers, texts, lists, tuples, dicts and the odd tensor. Comes back from a file as it went in."""
+    """Everything else: numbers, texts, lists, tuples, dicts, the odd tensor. Comes back from a file as it went in."""
 
 
 def encode(value: Any, tensors: dict[str, Tensor], place: str) -> Any:

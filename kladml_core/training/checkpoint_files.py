@@ -48,7 +48,7 @@ def save(
     config_hash: str,
     best: bool,
 ) -> CheckpointInfo:
-    """Writes `step-<step>` so that a crash at any moment leaves the earlier checkpoints and, of this one, all or nothing.
+    """Writes `step-<step>`; a crash at any moment leaves the earlier checkpoints and, of this one, all or nothing.
 
     The directory's temporary leftovers of attempts that died are removed first: a run has one writer.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +14,12 @@ from torch import Tensor
 def capture_generators(rank: int = 0) -> dict[str, Tensor]:
     """The state of Python's, numpy's and torch's global generators, `rank<r>/<generator>`, on the CPU."""
     version, words, gauss = random.getstate()
-    _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]
+    state: Any = np.random.get_state(legacy=False)
     found = {
         "python": torch.tensor([version, gauss is not None, *words], dtype=torch.int64),
         "python_gauss": torch.tensor([gauss or 0.0], dtype=torch.float64),
-        "numpy": torch.tensor([int(position), int(has_gauss), *keys.tolist()], dtype=torch.int64),
-        "numpy_gauss": torch.tensor([cached], dtype=torch.float64),
+        "numpy": torch.tensor([state["state"]["pos"], state["has_gauss"], *state["state"]["key"].tolist()]),
+        "numpy_gauss": torch.tensor([state["gauss"]], dtype=torch.float64),
         "torch": torch.get_rng_state(),
     }
     if torch.cuda.is_available() and torch.cuda.is_initialized():

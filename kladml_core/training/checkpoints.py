@@ -1,4 +1,4 @@
-"""A run's checkpoints: which are valid, which is newest, which may go. Saving and loading one are handed on from here."""
+"""A run's checkpoints: which are valid, which is newest, which may go. Saving and loading are handed on from here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order of samples and the seeds of their randomness: pure functions of seed, epoch and place, so nothing is saved."""
+"""The order of samples and the seeds of their randomness: pure functions of seed and place, so nothing is saved."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def shard_length(length: int, rank: int = 0, world_size: int = 1) -> int:
 
 
 def batch_count(length: int, batch_size: int, world_size: int = 1) -> int:
-    """Micro-batches in an epoch on the rank that has most; in the last one other ranks may have a sample less, or none."""
+    """Micro-batches in an epoch on the rank that has most; in the last one others may have fewer samples, or none."""
     return -(-shard_length(length, 0, world_size) // batch_size)
 
 
 def batch_length(length: int, batch_size: int, index: int, rank: int = 0, world_size: int = 1) -> int:
-    """Samples in one rank's micro-batch `index` of an epoch, known to every rank without asking; may be 0 in the last."""
+    """Samples in one rank's micro-batch `index` of an epoch, known to every rank without asking; 0 is possible."""
     return min(batch_size, max(0, shard_length(length, rank, world_size) - index * batch_size))
 
 
