@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kladml_core.config.diff import MISSING, flatten
-from kladml_core.config.load import KeyPath, dotted
+from kladml_core.config.document import KeyPath, dotted
 from kladml_core.config.schema_run import RunConfig
 from kladml_core.config.wording import section_of
 

@@ -125,7 +125,7 @@ def _tree(text: str, file: str) -> _Node | None:
                 continue
             if stack:
                 stack[-1][1].append(node)
-            else:
+            elif not (isinstance(event, yaml.ScalarEvent) and event.value == "" and node.plain):
                 root = node
             anchor = None if isinstance(event, yaml.AliasEvent) else getattr(event, "anchor", None)
             if anchor is not None:
@@ -136,8 +136,6 @@ def _tree(text: str, file: str) -> _Node | None:
                 stack.append((node, []))
     finally:
         loader.dispose()
-    if root is not None and root.kind == "scalar" and root.plain and root.value == "" and not text.strip():
-        return None
     return root
 
 

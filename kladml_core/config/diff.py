@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kladml_core.config.load import KeyPath, dotted
+from kladml_core.config.document import KeyPath, dotted
 
 
 class _Missing:

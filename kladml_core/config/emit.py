@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from enum import Enum
@@ -12,6 +11,9 @@ from typing import Any
 import yaml
 
 
+_ESCAPED = re.compile("[^ -~\xa1-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+
+
 class _Dumper(yaml.SafeDumper):
     """Quotes what either schema would not read as text, and never writes aliases."""
 
@@ -19,6 +21,12 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    # Line breaks and what PyYAML writes unescaped into quotes, only to fold it when reading, are safe as escapes.
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if _ESCAPED.search(text) else None)
+
+
+_Dumper.add_representer(str, _text)
 # The 1.1 resolvers are inherited (so `no` and 1:30 come out quoted); these are what only 1.2 reads as a number.
 _Dumper.add_implicit_resolver(
     "tag:yaml.org,2002:float",
@@ -65,12 +73,12 @@ def _plain(data: Any) -> Any:
 
 def dump_value(value: Any) -> str:
     """One value on one line, as it would be written behind `--set key=`; `parse_value` gives back an equal value."""
-    if isinstance(value, str):
-        # Quoted only where the bare text would be read as something else.
-        return value if _reads_as_itself(value) else json.dumps(value)
-    text = yaml.dump(
-        _plain(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=10**6
-    )
+    # Text is quoted only where the bare words would be read as something else.
+    if isinstance(value, str) and _reads_as_itself(value):
+        return value
+    style = '"' if isinstance(value, str) else None
+    options: dict[str, Any] = {"default_flow_style": True, "default_style": style}
+    text = yaml.dump(_plain(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**6, **options)
     return text.removesuffix("\n").removesuffix("\n...").strip()
 
 

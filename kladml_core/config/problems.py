@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from kladml_core.config import rules
-from kladml_core.config.load import Document, KeyPath, dotted
+from kladml_core.config.document import Document, KeyPath, dotted
 from kladml_core.config.references import reference_faults
 from kladml_core.config.schema_run import RunConfig, name_fault
 from kladml_core.config.wording import worded

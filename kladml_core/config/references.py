@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from kladml_core.config.load import KeyPath
+from kladml_core.config.document import KeyPath
 from kladml_core.config.names import is_target
 from kladml_core.config.rules import Fault
 from kladml_core.config.targets import find_target
@@ -34,7 +34,7 @@ def reference_faults(data: dict[str, Any], workspace: Path) -> Iterator[tuple[Fa
             try:
                 find_target(value, workspace)
             except KladMLError as error:
-                yield Fault(path, error.message, error.hint), error.exit_code
+                yield _fault(path, error), error.exit_code
     for split in ("train", "val", "test"):
         value = _value(data, ("data", split))
         if isinstance(value, str) and value:
@@ -58,7 +58,12 @@ def _data_fault(path: KeyPath, text: str, workspace: Path) -> Iterator[tuple[Fau
     try:
         find_dataset(workspace, text)
     except KladMLError as error:
-        yield Fault(path, error.message, error.hint), error.exit_code
+        yield _fault(path, error), error.exit_code
+
+
+def _fault(path: KeyPath, error: KladMLError) -> Fault:
+    """An error of what is named, told at the place that names it; its own place goes into the message."""
+    return Fault(path, f"{error.location}: {error.message}" if error.location else error.message, error.hint)
 
 
 def _similar(file: Path, workspace: Path) -> str:

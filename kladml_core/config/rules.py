@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, TypeGuard
 
+from kladml_core.config.document import describe
 from kladml_core.config.names import LOSSES, OPTIMIZER_ARGUMENTS, OPTIMIZERS, SCHEDULES, is_target
 
 
@@ -109,7 +111,7 @@ def _optimizer_faults(optimizer: Any) -> Iterator[Fault]:
         return
     yield from _unknown_name(path, "optimizer", name, OPTIMIZERS)
     known = OPTIMIZER_ARGUMENTS.get(name)
-    for argument in arguments if known else ():
+    for argument, value in arguments.items() if known else ():
         if argument in ("lr", "learning_rate"):
             yield Fault(
                 ("optimizer", argument),
@@ -119,6 +121,9 @@ def _optimizer_faults(optimizer: Any) -> Iterator[Fault]:
             )
         elif known and argument not in known:
             yield _unknown_argument("optimizer", name, argument, known)
+        elif isinstance(value, (str, dict)):
+            message = f"optimizer.{argument} must be a number, true or false, or a list, not {describe(value)}"
+            yield Fault(("optimizer", argument), message)
 
 
 def _schedule_faults(training: Mapping[str, Any]) -> Iterator[Fault]:
@@ -130,11 +135,9 @@ def _schedule_faults(training: Mapping[str, Any]) -> Iterator[Fault]:
     for argument, value in arguments.items() if known else ():
         if argument not in known:
             yield _unknown_argument("lr_scheduler", name, argument, known)
-        elif not _number(value):
-            message = f"lr_scheduler.{argument} must be a number, not {value!r}"
+        elif wanted := _schedule_value(argument, value):
+            message = f"lr_scheduler.{argument} must be {wanted}, not {describe(value)}"
             yield Fault(("lr_scheduler", argument), message)
-        elif value < 0:
-            yield Fault(("lr_scheduler", argument), f"lr_scheduler.{argument} must not be negative, and is {value}")
     total = training.get("max_steps")
     spent = sum(value for value in (arguments.get("warmup"), arguments.get("decay")) if _number(value) and value >= 1)
     if known and _number(total) and spent >= total > 0:
@@ -143,6 +146,18 @@ def _schedule_faults(training: Mapping[str, Any]) -> Iterator[Fault]:
             f"lr_scheduler spends {spent:g} steps on warm-up and decay, but max_steps is {total}",
             "Shorten warmup or decay; below 1 they are shares of all steps",
         )
+
+
+def _schedule_value(argument: str, value: Any) -> str | None:
+    """What the value of a schedule's argument must be, where it is something else."""
+    if argument in ("warmup", "decay"):
+        fine = _number(value) and value >= 0 and (value < 1 or float(value).is_integer())
+        return None if fine else "a whole number of steps, or a share of all steps below 1"
+    if argument in ("patience", "cooldown"):
+        return None if type(value) is int and value >= 0 else "a whole number of validations"
+    if argument in ("factor", "final"):
+        return None if _number(value) and 0 <= value <= 1 else "a number from 0 to 1"
+    return None if _number(value) and 0 <= value < math.inf else "a number, at least 0"
 
 
 def _named(value: Any) -> tuple[str | None, Mapping[str, Any], tuple[str, ...]]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from kladml_core.config.load import describe
+from kladml_core.config.document import describe
 from kladml_core.config.rules import loss_faults, run_faults
 from kladml_core.config.schema_training import FREE, IDENTITY, Section, TrainingConfig, refusal
 

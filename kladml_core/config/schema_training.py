@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
-from kladml_core.config.load import describe
+from kladml_core.config.document import describe
 from kladml_core.config.names import named
 from kladml_core.config.rules import training_faults
 

@@ -9,7 +9,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from kladml_core.config.load import KeyPath, describe, dotted
+from kladml_core.config.document import KeyPath, describe, dotted
 from kladml_core.config.rules import Fault
 from kladml_core.config.schema_run import RunConfig
 
