@@ -56,6 +56,13 @@ def check(text: str, file: Path, workspace: Path) -> Check:
     return Check(text, tuple(findings), schema_keys)
 
 
+def workspace_of(file: Path) -> Path:
+    """The workspace that a config belongs to: the nearest folder above with a kladml.yaml, or else its own folder."""
+    from kladml_core.settings import find_workspace
+
+    return find_workspace(file.parent) or file.parent
+
+
 def _place(error: KladMLError) -> str:
     name = Path(error.file).name if error.file else ""
     return f"{name}:{error.line}" if error.line else name

@@ -76,13 +76,14 @@ class KladTheme:
     def textual(self) -> Theme:
         """The theme as Textual takes it, with ours as further CSS variables (`$muted`, `$state-running`)."""
         app = self.app
-        ansi = all(app[name].startswith("ansi_") for name in _TEXTUAL_COLOURS)
+        colours: dict[str, Any] = {name: app[name] for name in _TEXTUAL_COLOURS}
+        ansi = all(colour.startswith("ansi_") for colour in colours.values())
         return Theme(
             name=self.name,
             dark=self.dark,
             ansi=ansi,
             variables=self.variables() | (_ANSI_VARIABLES if ansi else {}),
-            **{name: app[name] for name in _TEXTUAL_COLOURS},
+            **colours,
         )
 
     def variables(self) -> dict[str, str]:

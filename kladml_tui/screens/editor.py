@@ -1,30 +1,28 @@
-"""The config editor: one YAML file, checked as one types. esc leaves typing; then single keys save, launch, undo, close."""
+"""The config editor: one YAML file, checked as one types; esc leaves typing, then keys save, launch, undo, close."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding
-from textual.containers import Horizontal
-from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import Footer, Static, TextArea
+from textual.widgets import Footer, TextArea
 from textual.worker import Worker, WorkerState
 
 from kladml_core.errors import KladMLError
-from kladml_tui.config_check import Check, check
+from kladml_tui.config_check import Check, check, workspace_of
 from kladml_tui.edited_file import EditedFile, unhidden
 from kladml_tui.screens.ask import Ask
-from kladml_tui.text import notice, shorten
+from kladml_tui.screens.editor_keys import BINDINGS, COMMANDS, WHILE_TYPING
+from kladml_tui.text import notice
+from kladml_tui.widgets.editor_bar import EditorBar, EditorState
 from kladml_tui.widgets.key_line import KeyLine
 from kladml_tui.widgets.problem_list import ProblemList
 from kladml_tui.widgets.yaml_area import Marks, YamlArea
@@ -33,10 +31,6 @@ CHECK_AFTER = 0.15
 """Seconds without a key before the text is checked."""
 LOOK_EVERY = 2.0
 """Seconds between looks at what others did to the file."""
-_WHILE_TYPING = {"leave_typing", "save_now", "keys"}
-_COMMANDS = {
-    "save", "launch", "undo", "redo", "close", "type", "problem", "help_here", "move", "edge", "command_keys",
-}  # fmt: skip
 
 
 class ConfigEditor(Screen[None]):
@@ -49,27 +43,7 @@ class ConfigEditor(Screen[None]):
 
     CSS_PATH = "editor.tcss"
     AUTO_FOCUS = "#text"
-    BINDINGS = [
-        Binding("escape", "leave_typing", "Commands", id="editor.leave_typing"),
-        Binding("ctrl+s", "save_now", "Save", id="editor.save_now"),
-        Binding("ctrl+@,ctrl+space", "keys", "Keys here", key_display="^space", id="editor.keys"),
-        Binding("w", "save", "Save", id="editor.save"),
-        Binding("t", "launch", "Launch", id="editor.launch"),
-        Binding("u", "undo", "Undo", id="editor.undo"),
-        Binding("ctrl+r,U", "redo", "Redo", id="editor.redo"),
-        Binding("n", "problem(1)", "Next problem", id="editor.next_problem"),
-        Binding("N", "problem(-1)", "Previous problem", show=False, id="editor.previous_problem"),
-        Binding("space", "command_keys", "Keys here", show=False, id="editor.command_keys"),
-        Binding("i,enter", "type", "Type", id="editor.type"),
-        Binding("q", "close", "Close", id="editor.close"),
-        Binding("question_mark", "help_here", "Help", key_display="?", id="editor.help"),
-        Binding("h", "move('left')", show=False),
-        Binding("j", "move('down')", show=False),
-        Binding("k", "move('up')", show=False),
-        Binding("l", "move('right')", show=False),
-        Binding("g", "edge('top')", "First line", show=False),
-        Binding("G", "edge('bottom')", "Last line", show=False),
-    ]
+    BINDINGS = BINDINGS
 
     typing: reactive[bool] = reactive(True, init=False)
     """Whether letters are text; otherwise they are commands."""
@@ -97,9 +71,7 @@ class ConfigEditor(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Name and mode, the text, its problems, the key at the cursor, the keys to press."""
-        with Horizontal(id="bar"):
-            yield Static(id="where")
-            yield Static(id="mode")
+        yield EditorBar(id="bar")
         yield YamlArea(id="text")
         yield ProblemList(id="problems")
         yield KeyLine(id="key")
@@ -134,7 +106,7 @@ class ConfigEditor(Screen[None]):
         try:
             file = await asyncio.to_thread(EditedFile.open, self.path)
             if self._workspace is None:
-                self._workspace = await asyncio.to_thread(_workspace_of, self.path)
+                self._workspace = await asyncio.to_thread(workspace_of, self.path)
         except KladMLError as error:
             notice(self.app, error, "error", title="Not opened")
             if self._file is None:
@@ -241,29 +213,12 @@ class ConfigEditor(Screen[None]):
     def _show_bar(self) -> None:
         if not self.is_mounted:
             return
-        self.query_one("#where", Static).update(Content.assemble(*self._where()))
-        mode = (
-            ("  typing  ", "$block-cursor-foreground on $primary")
-            if self.typing
-            else ("  commands  ", "reverse $accent")
-        )
-        self.query_one("#mode", Static).update(Content.styled(*mode))
-
-    def _where(self) -> Iterator[Content | str | tuple[str, str]]:
-        room = max(10, self.size.width - 34)
-        yield (f" {shorten(self.path.name, room)}", "bold")
-        left = room - len(self.path.name)
-        if left > 20:
-            yield (f"  {shorten(self.path.parent, left - 4, keep='end')}", "$muted")
-        if self._file is None:
-            yield ("  reading…", "$muted")
-        elif self.unsaved:
-            yield ("  ● unsaved" if self._file.content is not None else "  ● new", "$warning")
-        count = len(self._problem_list.findings)
-        if count:
-            yield (f"  {count} problem{'s' if count > 1 else ''}", "$error")
-        elif self._key_line.keys_of is not None:
-            yield ("  ✓ valid", "$success")
+        saved = "reading" if self._file is None else ""
+        if self._file is not None and self.unsaved:
+            saved = "new" if self._file.content is None else "unsaved"
+        checked = self._key_line.keys_of is not None
+        problems = len(self._problem_list.findings) if checked else None
+        self.query_one(EditorBar).show(EditorState(self.path, self.typing, saved, problems))
 
     def watch_typing(self, typing: bool) -> None:
         """Letters become commands, or text again."""
@@ -274,13 +229,9 @@ class ConfigEditor(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Which keys mean something in this mode."""
-        if action in _WHILE_TYPING:
+        if action in WHILE_TYPING:
             return self.typing
-        return not self.typing if action in _COMMANDS else True
-
-    def on_resize(self) -> None:
-        """The bar has other room."""
-        self._show_bar()
+        return not self.typing if action in COMMANDS else True
 
     # Commands
 
@@ -380,9 +331,3 @@ class ConfigEditor(Screen[None]):
         if event.state is WorkerState.ERROR:
             error: Any = event.worker.error
             notice(self.app, f"{type(error).__name__}: {error}", "error", title="The editor failed at this")
-
-
-def _workspace_of(path: Path) -> Path:
-    from kladml_core.settings import find_workspace
-
-    return find_workspace(path.parent) or path.parent

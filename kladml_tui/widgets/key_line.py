@@ -35,6 +35,7 @@ class KeyLine(Static):
     def toggle(self) -> None:
         """Lists every key of the section, or stops doing so."""
         self._expanded = not self._expanded
+        self.set_class(self._expanded, "-expanded")
         self.update(self._content())
 
     def completion(self, lines: Sequence[str], row: int, column: int) -> str:
@@ -86,6 +87,8 @@ class KeyLine(Static):
             return Content.assemble((one_line(place), "$muted"), "\n")
         parts: list[Content | str | tuple[str, str]] = [(f"{one_line(section) or 'top level'}  ", "$muted")]
         for key in keys:
+            if key.name in self._written and not self._expanded:
+                continue
             style = "$muted" if key.name in self._written else "$editor-key"
             parts += [(one_line(key.name), style), "  "]
         return Content.assemble(*parts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from textual.binding import Binding
 from textual.content import Content
@@ -84,7 +83,7 @@ class ProblemList(OptionList):
             by: 1 or -1.
             line: where the cursor is.
         """
-        places: list[tuple[int, Any]] = [(f.line, i) for i, f in enumerate(self.findings) if f.line is not None]
+        places: list[tuple[int, int]] = [(f.line, i) for i, f in enumerate(self.findings) if f.line is not None]
         if not places:
             return None
         if self.highlighted is not None and (line, self.highlighted) in places:

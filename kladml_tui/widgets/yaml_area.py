@@ -101,34 +101,47 @@ class YamlArea(TextArea):
         if columns is None:
             return strip
         gutter = self.gutter_width
-        parts = list(strip.crop(0, gutter)._segments) if gutter else []
-        number = "".join(segment.text for segment in parts)
-        marked = [Segment(f"{number[:-2]}▌ ", self._mark_style)]
-        column = gutter - self.scroll_offset.x
         wide = strip.cell_length
-        begin = max(gutter, column + min(columns))
-        end = max(begin + 1, column + len(self.document.get_line(y + self.scroll_offset.y).rstrip()))
-        marked += _over(strip.crop(gutter, min(begin, wide)), self._mark_line_style)
-        marked += _over(strip.crop(min(begin, wide), min(end, wide)), self._mark_line_style + Style(underline=True))
-        marked += _over(strip.crop(min(end, wide)), self._mark_line_style)
-        return Strip(marked, wide)
+        number = "".join(segment.text for segment in strip.crop(0, gutter))
+        left = gutter - self.scroll_offset.x
+        begin = min(wide, max(gutter, left + min(columns)))
+        end = min(wide, max(begin + 1, left + len(self.document.get_line(y + self.scroll_offset.y).rstrip())))
+        return Strip(
+            [
+                Segment(f"{number[:-2]}▌ ", self._mark_style),
+                *self._over(strip.crop(gutter, begin), self._mark_line_style),
+                *self._over(strip.crop(begin, end), self._mark_line_style + Style(underline=True)),
+                *self._over(strip.crop(end), self._mark_line_style),
+            ],
+            wide,
+        )
+
+    def _over(self, strip: Strip, style: Style) -> list[Segment]:
+        """The strip's segments with `style` laid over theirs; the cursor and the selection stay as they are."""
+        theme = self._theme
+        kept = [drawn.bgcolor for drawn in (theme.cursor_style, theme.selection_style) if drawn is not None]
+        return [
+            segment
+            if segment.style is not None and segment.style.bgcolor in kept
+            else Segment(segment.text, (segment.style or Style()) + style)
+            for segment in strip
+        ]
 
     async def _on_key(self, event: events.Key) -> None:
         """Tab completes a key or indents; enter keeps the indentation, one step deeper after a key without a value."""
+        # The text area's own handler follows this one unless the default is prevented.
         if event.key == "escape":
-            return  # the text area would move the focus; here it leaves typing
-        if not self.read_only:
-            if event.key == "tab" and self.suggestion:
-                event.stop()
-                event.prevent_default()
-                self.insert(self.suggestion)
-                return
-            if event.key == "enter":
-                event.stop()
-                event.prevent_default()
-                self._new_line()
-                return
-        await super()._on_key(event)
+            event.prevent_default()  # it would move the focus; here the screen's binding leaves typing
+        elif self.read_only:
+            return
+        elif event.key == "tab" and self.suggestion:
+            event.stop()
+            event.prevent_default()
+            self.insert(self.suggestion)
+        elif event.key == "enter":
+            event.stop()
+            event.prevent_default()
+            self._new_line()
 
     def action_dedent(self) -> None:
         """Takes one step of indentation from the line."""
@@ -200,8 +213,3 @@ def _style(colour: str, ground: str | None = None, *, bold: bool | None = None, 
         bold=bold,
         italic=italic,
     )
-
-
-def _over(strip: Strip, style: Style) -> list[Segment]:
-    """The strip's segments with `style` laid over theirs, the cursor's excepted."""
-    return [Segment(segment.text, (segment.style or Style()) + style) for segment in strip]
