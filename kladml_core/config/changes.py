@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kladml_core.config.diff import MISSING, flatten
+from kladml_core.config.diff import MISSING, differences
 from kladml_core.config.document import KeyPath, dotted
 from kladml_core.config.schema_run import RunConfig
 from kladml_core.config.wording import section_of
@@ -26,10 +26,8 @@ def change_kind(path: KeyPath) -> str:
 
 def changed_identity(before: RunConfig, after: RunConfig) -> list[tuple[str, Any, Any]]:
     """The identity keys that differ, each as (dotted key, old, new); a value that one side lacks is None."""
-    old, new = flatten(before.model_dump()), flatten(after.model_dump())
-    changed = []
-    for path in {**old, **new}:
-        was, now = old.get(path, MISSING), new.get(path, MISSING)
-        if was != now and change_kind(path) == "identity":
-            changed.append((dotted(path), None if was is MISSING else was, None if now is MISSING else now))
-    return changed
+    return [
+        (dotted(path), None if old is MISSING else old, None if new is MISSING else new)
+        for path, (old, new) in differences([before.model_dump(), after.model_dump()])
+        if change_kind(path) == "identity"
+    ]

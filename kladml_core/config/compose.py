@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import yaml
 
+from kladml_core.config.yaml_errors import worded
 from kladml_core.errors import ConfigError
 
 # libyaml's parser is twenty times faster; the pure one says the same, and both are tested.
@@ -37,6 +38,7 @@ class _Node:
     position: tuple[int, int]
     value: Any = None
     plain: bool = False
+    """A scalar without quotes, or a list or mapping in brackets."""
     items: list[tuple[_Node | None, _Node]] = field(default_factory=list)
     finished: bool = False
 
@@ -49,10 +51,7 @@ def compose(text: str, file: str, positions: _Table, keys: _Table) -> Any:
     Raises:
         ConfigError: with file, line and column.
     """
-    try:
-        root = _tree(text, file)
-    except yaml.YAMLError as error:
-        raise _worded(error, text, file) from None
+    root = _tree(text, file)
     if root is None:
         return None
     return _Unfolding(file, positions, keys).unfold(root, (), root.position)
@@ -117,10 +116,10 @@ def _tree(text: str, file: str) -> _Node | None:
                 node = _scalar(event, file, position)
             elif isinstance(event, yaml.SequenceStartEvent):
                 _check_tag(event.tag, ("seq",), file, position)
-                node = _Node("list", position)
+                node = _Node("list", position, plain=bool(event.flow_style))
             elif isinstance(event, yaml.MappingStartEvent):
                 _check_tag(event.tag, ("map",), file, position)
-                node = _Node("mapping", position)
+                node = _Node("mapping", position, plain=bool(event.flow_style))
             else:
                 continue
             if stack:
@@ -134,6 +133,9 @@ def _tree(text: str, file: str) -> _Node | None:
                 if len(stack) >= MAX_DEPTH:
                     _refuse(f"values are nested more than {MAX_DEPTH} deep", file, position)
                 stack.append((node, []))
+    except yaml.YAMLError as error:
+        brackets = [node.position for node, _ in stack if node.plain]
+        raise worded(error, text, file, brackets[-1] if brackets else None) from None
     finally:
         loader.dispose()
     return root
@@ -229,47 +231,3 @@ class _Unfolding:
 
 def _refuse(message: str, file: str, position: tuple[int, int], hint: str | None = None) -> NoReturn:
     raise ConfigError(message, hint=hint, file=file, line=position[0], column=position[1])
-
-
-def _worded(error: yaml.YAMLError, text: str, file: str) -> ConfigError:
-    """PyYAML's complaint in a person's words, at the place where the person will look."""
-    mark = getattr(error, "problem_mark", None)
-    opened = getattr(error, "context_mark", None)
-    problem = str(getattr(error, "problem", None) or error)
-    context = str(getattr(error, "context", None) or "")
-    line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
-    lines = text.split("\n")
-    shown = lines[line - 1] if line <= len(lines) else ""
-    hint: str | None = None
-    message = f"this is not YAML: {problem}"
-    tab = re.match(r" *\t", shown)
-    if tab or "'\\t'" in problem:
-        at = shown.find("\t")
-        column = at + 1 if at >= 0 else column
-        message, hint = "a tab is used for indentation", "Indent with spaces"
-    elif opened is not None and "flow" in context:
-        bracket = lines[opened.line][opened.column : opened.column + 1] if opened.line < len(lines) else "["
-        closing = "}" if bracket == "{" else "]"
-        line, column = opened.line + 1, opened.column + 1
-        message = f"the {bracket} that opens here is not closed, or a comma is missing between its items"
-        hint = f"Close it with {closing}"
-    elif opened is not None and "quoted scalar" in context:
-        line, column = opened.line + 1, opened.column + 1
-        message, hint = "the quote that opens here is not closed or holds a wrong escape", None
-        if "escape" in problem or "hexadecimal" in problem:
-            line, column = (mark.line + 1, mark.column + 1) if mark is not None else (line, column)
-            message, hint = f"a wrong escape in double quotes: {problem}", "Use single quotes, or write \\\\"
-    elif "mapping values are not allowed" in problem:
-        message = "a second `:` on this line, or a line indented deeper than the one above it"
-        hint = "Quote the value if the colon is part of it"
-    elif "could not find expected ':'" in problem:
-        if opened is not None:
-            line, column = opened.line + 1, opened.column + 1
-        message, hint = "this line is no `key: value`", "Write a colon and a space after the key"
-    elif "cannot start any token" in problem:
-        character = shown[column - 1 : column]
-        message, hint = f"a value cannot begin with {character!r}", "Quote it"
-    elif "block mapping" in context or "block collection" in context or "block end" in problem:
-        message = "this line does not line up with the keys above it"
-        hint = "Give the keys of one mapping the same indentation"
-    return ConfigError(message, hint=hint, file=file, line=line, column=column)

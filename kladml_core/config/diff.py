@@ -25,15 +25,23 @@ def diff(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, tuple[Any, ...
     Mappings are compared key by key and lists as a whole; 1, 1.0 and true are three values, and NaN equals NaN.
     Keys come in the order in which they are first met.
     """
+    return [(dotted(path), values) for path, values in differences(configs)]
+
+
+def differences(configs: Sequence[Mapping[str, Any]]) -> list[tuple[KeyPath, tuple[Any, ...]]]:
+    """The same with paths instead of dotted keys."""
     flat = [flatten(config) for config in configs]
     paths: dict[KeyPath, None] = {}
     for one in flat:
         paths.update(dict.fromkeys(one))
+    above = {path[:length] for path in paths for length in range(1, len(path))}
     found = []
     for path in paths:
         values = tuple(one.get(path, MISSING) for one in flat)
-        if any(not _same(values[0], value) for value in values[1:]):
-            found.append((dotted(path), values))
+        # An empty mapping here and keys below it there: the keys tell it all.
+        said_below = path in above and all(value is MISSING or value == {} for value in values)
+        if not said_below and any(not _same(values[0], value) for value in values[1:]):
+            found.append((path, values))
     return found
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 
-
 _ESCAPED = re.compile("[^ -~\xa1-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 

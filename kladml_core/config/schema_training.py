@@ -24,7 +24,13 @@ class Section(BaseModel):
     """What all sections share: unknown keys are refused, nothing is coerced, nothing changes after it is read."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, validate_default=False, protected_namespaces=()
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        # A model's own parameters may be infinite; the copy of the config in the run directory must say so.
+        ser_json_inf_nan="constants",
+        protected_namespaces=(),
     )
 
 
