@@ -125,7 +125,7 @@ class SeriesBuffer:
             non_finite=tuple(totals.gaps.tolist()),
             non_finite_count=totals.gap_count,
             smoothing=self._smoothing,
-            decimated=self._stride > 1,
+            stride=self._stride,
             version=self._version,
             parts=parts,
         )

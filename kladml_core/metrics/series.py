@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kladml_core.metrics.smooth import Average, check_factor, smooth
 from kladml_core.metrics.table import Floats, Table
 
 Axis = Literal["step", "time"]
@@ -80,11 +81,30 @@ class Series:
     """Steps whose value is NaN or infinite, thinned out when there are very many."""
     non_finite_count: int
     smoothing: float
-    decimated: bool
-    """Whether records have been merged, so that zooming in far enough shows pieces and not values."""
+    stride: int
+    """Records merged into one piece; 1 while the curve is kept as it was logged."""
     version: int
-    parts: tuple[Table, ...]
-    """The pieces, oldest part first."""
+    parts: tuple[Table, Table]
+    """The closed part, in pieces of `stride` records, and the newest records as they are."""
+
+    @property
+    def decimated(self) -> bool:
+        """Whether records have been merged, so that zooming in far enough shows pieces and not values."""
+        return self.stride > 1
+
+    def with_smoothing(self, smoothing: float) -> Series:
+        """Return the same curve under another moving average; see `SeriesBuffer.set_smoothing`.
+
+        Raises:
+            ValueError: The factor is below 0, or not below 1.
+        """
+        if check_factor(smoothing) == self.smoothing:
+            return self
+        closed, opened = self.parts
+        line, average = smooth(closed.mean, smoothing**self.stride)
+        newest, _ = smooth(opened.mean, smoothing, Average(average.biased, average.seen * self.stride))
+        parts = closed._replace(smooth=line), opened._replace(smooth=newest)
+        return replace(self, smoothing=smoothing, parts=parts)
 
     def limits(self, axis: Axis = "step") -> tuple[float, float] | None:
         """Return the least and the greatest step (exact integers) or time, or None for an empty curve."""

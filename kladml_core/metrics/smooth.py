@@ -37,7 +37,9 @@ def check_factor(factor: float) -> float:
 
 
 def smooth(
-    values: NDArray[np.float64], factor: float, start: Average = Average()  # noqa: B008 (immutable)
+    values: NDArray[np.float64],
+    factor: float,
+    start: Average = Average(),  # noqa: B008 (immutable)
 ) -> tuple[NDArray[np.float64], Average]:
     """Return the average at each value, and the state from which to go on.
 
