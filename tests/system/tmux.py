@@ -6,7 +6,6 @@ import re
 import shlex
 import subprocess
 from pathlib import Path
-from types import TracebackType
 
 from tests.system.command import COMMAND, environment
 from tests.waiting import wait_for
@@ -32,10 +31,10 @@ class Tmux:
         self._tmux("-f", "/dev/null", "new-session", "-d", *self._size, "-c", str(self._directory), shell)
         self._tmux("set-option", "-g", "status", "off")
         self._tmux("resize-window", *self._size)
-        self.expect("prompt> ")
+        self.expect("^prompt>")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._tmux("kill-server", check=False)
 
     def start(self, *arguments: str) -> None:
