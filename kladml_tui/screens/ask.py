@@ -36,10 +36,10 @@ class Ask(ModalScreen[str]):
             yield Static(block(self._question), id="question")
             yield OptionList(
                 *(
-                    Option(Content.assemble((f" {key} ", "$accent bold"), " ", one_line(words)), id=key)
+                    Option(Content.assemble((f"{key:>4}", "bold"), "  ", one_line(words)), id=key)
                     for key, words in self._answers.items()
                 ),
-                Option(Content.assemble((" esc ", "$accent bold"), " go back"), id="escape"),
+                Option(Content.assemble((" esc", "bold"), "  go back"), id="escape"),
                 compact=True,
                 markup=False,
             )

@@ -68,6 +68,8 @@ class ConfigEditor(Screen[None]):
         self._check_timer: Timer | None = None
         self._told_of: bytes | None = b""
         self._saving = asyncio.Lock()
+        self.checked_text: str | None = None
+        """The text that the problems on the screen belong to; None before the first check."""
 
     def compose(self) -> ComposeResult:
         """Name and mode, the text, its problems, the key at the cursor, the keys to press."""
@@ -90,6 +92,11 @@ class ConfigEditor(Screen[None]):
     def unsaved(self) -> bool:
         """Whether the text differs from what was last read or saved."""
         return self._file is not None and self._area.text != self._file.text
+
+    @property
+    def text(self) -> str:
+        """The text as it stands, as it would be saved but for the kind of line ends."""
+        return unhidden(self._area.text)
 
     @property
     def _area(self) -> YamlArea:
@@ -184,9 +191,10 @@ class ConfigEditor(Screen[None]):
 
     async def _checked(self) -> Check:
         """Checks the text as it stands and shows what came of it, unless it has changed meanwhile."""
-        text = unhidden(self._area.text)
+        text = self.text
         checked = await asyncio.to_thread(check, text, self.path, self._workspace or self.path.parent)
-        if text == unhidden(self._area.text):
+        if text == self.text:
+            self.checked_text = text
             findings = checked.findings
             self._problem_list.show_findings(findings)
             self._area.mark(Marks.at((finding.line, finding.column) for finding in findings))
