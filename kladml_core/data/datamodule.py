@@ -192,8 +192,13 @@ def _of_loader(loader: DataLoader[Any], name: str) -> Split:
     if isinstance(loader.dataset, IterableDataset):
         return Split(name, loader.dataset, None, loader=loader, **fields)
     if own_order or (isinstance(loader.sampler, RandomSampler) and loader.sampler.replacement):
-        return Split(name, loader.dataset, len(loader.sampler), loader=loader, **fields)
+        return Split(name, loader.dataset, _count(loader), loader=loader, **fields)
     return _of_dataset(loader.dataset, name, **fields)
+
+
+def _count(loader: DataLoader[Any]) -> int | None:
+    sampler: Any = loader.sampler
+    return len(sampler) if hasattr(sampler, "__len__") else None
 
 
 def _rows(dataset: Any) -> tuple[tuple[Tensor, ...] | None, Tensor | None]:

@@ -1,4 +1,4 @@
-"""Loads the data that a config names: a target that returns it, registered datasets, files (.npz, .safetensors, .csv)."""
+"""Loads the data that a config names: a target's, a registered dataset, or a .npz, .safetensors or .csv file."""
 
 from __future__ import annotations
 
