@@ -14,7 +14,8 @@ from kladml_core.config.rules import Fault
 from kladml_core.config.targets import find_target
 from kladml_core.errors import ExitCode, KladMLError
 
-DATA_SUFFIXES = (".npz", ".safetensors")
+DATA_SUFFIXES = (".npz", ".safetensors", ".csv")
+"""What a data file's name may end in."""
 _TARGETS: tuple[KeyPath, ...] = (
     ("model", "target"),
     ("loss",),
@@ -49,7 +50,10 @@ def is_data_path(text: str) -> bool:
 def _data_fault(path: KeyPath, text: str, workspace: Path) -> Iterator[tuple[Fault, ExitCode]]:
     if is_data_path(text):
         file = workspace / Path(text).expanduser()
-        if not file.exists():
+        if file.suffix not in DATA_SUFFIXES:
+            hint = f"Use a file that ends in {', '.join(DATA_SUFFIXES)}, or a data.target that loads it"
+            yield Fault(path, f"{text!r} is no data file", hint), ExitCode.UNUSABLE
+        elif not file.is_file():
             yield Fault(path, f"there is no file {text!r}", _similar(file, workspace)), ExitCode.UNUSABLE
         return
     # Imported here because registered datasets are a matter of the workspace, which itself reads configs.

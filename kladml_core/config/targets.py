@@ -50,7 +50,9 @@ def find_target(target: str, workspace: Path) -> TargetLocation:
         raise UnusableError(f"{target!r} is no target", hint="Write module:Name or path/to/file.py:Name")
     if not all(part.isidentifier() for part in name.split(".")):
         raise UnusableError(f"{name!r} in {target!r} is no name of Python", hint="Write module:Name")
-    if source.endswith(_SOURCE) or "/" in source:
+    if "/" in source and not source.endswith(_SOURCE):
+        raise UnusableError(f"{source} is no Python file", hint=f"Did you mean {source.rstrip('/')}.py:{name}?")
+    if source.endswith(_SOURCE):
         file = _file(source, workspace)
         label = source
     else:
@@ -85,11 +87,9 @@ def _in_file(file: Path, name: str, label: str, workspace: Path) -> TargetLocati
 
 
 def _file(source: str, workspace: Path) -> Path:
-    file = workspace / Path(source).expanduser()
+    file = workspace / source
     if file.is_file():
         return file
-    if file.is_dir():
-        raise UnusableError(f"{source} is a directory", hint=f"Name a file in it: {source.rstrip('/')}/….py:Name")
     siblings = [entry.name for entry in file.parent.glob("*.py")] if file.parent.is_dir() else []
     close = get_close_matches(file.name, siblings, n=1)
     if close:

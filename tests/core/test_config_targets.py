@@ -113,7 +113,7 @@ def test_a_target_is_found_where_it_is_defined(
         ("skleran.datasets:load", "there is no module 'skleran'. Did you mean sklearn.datasets?"),
         ("mo.py:Net", "there is no file mo.py. Did you mean mod.py?"),
         ("nowhere/mod.py:Net", "there is no file nowhere/mod.py. Paths are looked up from the workspace"),
-        ("deep/:Net", "deep/ is a directory"),
+        ("deep/:Net", "deep/ is no Python file. Did you mean deep.py:Net?"),
         ("mod", "'mod' is no target. Write module:Name"),
         ("mod:", "'mod:' is no target"),
         (":Net", "':Net' is no target"),
