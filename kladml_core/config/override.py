@@ -90,11 +90,9 @@ def _assign(data: dict[str, Any], parts: tuple[str, ...], value: Any, source: st
         elif not isinstance(holder, dict):
             below = dotted(parts[number:])
             where = dotted(path)
-            raise ConfigError(
-                f"{where} is {describe(holder)} and has no keys below it",
-                hint=f"Set {where} as a whole, e.g. --set '{where}={{name: …, {below}: …}}'",
-                file=source,
-            )
+            name = holder if isinstance(holder, str) else "…"
+            hint = f"Set {where} as a whole: {where}={{name: {name}, {below}: …}}"
+            raise ConfigError(f"{where} is {describe(holder)} and has no keys below it", hint=hint, file=source)
         path.append(key)
         if last:
             holder[key] = value

@@ -111,7 +111,7 @@ class RunConfig(Section):
     seed: int = Field(
         0,
         ge=0,
-        lt=2**32,
+        le=2**32 - 1,
         description="Seeds weights, order of samples and every other random number.",
         json_schema_extra=IDENTITY,
     )

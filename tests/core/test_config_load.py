@@ -211,7 +211,7 @@ def test_an_override_may_be_a_list_a_mapping_or_quoted() -> None:
         ("training.max_epochs", "there is no = in it"),
         (".x=1", "a part of the key is empty"),
         ("=1", "a part of the key is empty"),
-        ("a.b=1", "a is 'text' and has no keys below it"),
+        ("a.b=1", "a is 'text' and has no keys below it. Set a as a whole: a={name: text, b: …}"),
         ("list.7=1", "list is a list of 1 items and has no item '7'"),
         ("a=[1", "is not closed"),
         ("a=\x1b[31m", "U+001B is not allowed"),

@@ -142,7 +142,7 @@ def test_a_fault_of_training_is_told_in_words_at_its_place(line: str, says: str,
 RUN_FAULTS: list[tuple[str, str, tuple[int, int]]] = [
     (GOOD + "seed: ten", "seed must be a whole number, not 'ten'", (4, 7)),
     (GOOD + "seed: -1", "seed must be at least 0, not -1", (4, 7)),
-    (GOOD + "seed: 4294967296", "seed must be less than", (4, 7)),
+    (GOOD + "seed: 4294967296", "seed must be at most 4294967295, not 4294967296", (4, 7)),
     (GOOD + "project: a/b", "project must not hold a /", (4, 10)),
     (GOOD + "family: ..", "family must not begin with a dot", (4, 9)),
     (GOOD + "experiment: ''", "experiment must not be empty", (4, 13)),
