@@ -78,7 +78,7 @@ class Requests:
 
     def poll(self) -> Asked:
         """What has been asked for since the last step; the same answer on every rank."""
-        if self._alone and not self._signals.number and time.monotonic() < self._look_at:
+        if self._alone and time.monotonic() < self._look_at and not self._signals.number and not self.stop_request:
             return NOTHING
         mine = self._look()
         if self._alone:

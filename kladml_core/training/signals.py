@@ -6,12 +6,17 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 STOPPING = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
 )
+
+
+class Interrupted(BaseException):
+    """Raised in the main thread by a signal, while `StopSignals.raising` holds."""
 
 
 class StopSignals:
@@ -23,14 +28,17 @@ class StopSignals:
 
     Attributes:
         number: the first signal that came, 0 before one has.
+        grace: seconds after the first signal until it counts as a second one; None waits for ever.
     """
 
     def __init__(self) -> None:
         self.number = 0
+        self.grace: float | None = None
         self._before: dict[int, object] = {}
         self._wakeup_before = -1
         self._ends: tuple[socket.socket, socket.socket] | None = None
         self._on_second: Callable[[int], None] = os._exit
+        self._raise = False
 
     def install(self) -> bool:
         """Starts listening; False where that is impossible, which is anywhere but in the main thread."""
@@ -61,8 +69,27 @@ class StopSignals:
         writer.close()  # the thread reads the end and closes its own side
         del reader
 
+    @property
+    def name(self) -> str:
+        """`SIGTERM`, or an empty string before a signal has come."""
+        return signal.Signals(self.number).name if self.number else ""
+
+    @contextmanager
+    def raising(self) -> Iterator[None]:
+        """Inside, a signal raises `Interrupted` in the main thread: for code that has no steps to stop between."""
+        if self.number:
+            raise Interrupted
+        self._raise = True
+        try:
+            yield
+        finally:
+            self._raise = False
+
     def _came(self, number: int, _frame: FrameType | None) -> None:
         self.number = self.number or number
+        if self._raise:
+            self._raise = False
+            raise Interrupted
 
     def _watch(self, reader: socket.socket) -> None:
         seen = 0
@@ -75,3 +102,7 @@ class StopSignals:
                     self.number = self.number or number
                     if seen > 1:
                         self._on_second(128 + number)
+                    elif self.grace is not None:
+                        timer = threading.Timer(self.grace, self._on_second, (128 + number,))
+                        timer.daemon = True
+                        timer.start()

@@ -1,0 +1,178 @@
+"""Before anything is trained: one micro-batch forward and backward, then everything is put back bit for bit."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.optim import Optimizer
+
+from kladml_core.config.schema import TrainingConfig
+from kladml_core.data.datamodule import Split
+from kladml_core.errors import KladMLError, NonFiniteError, TrainingFailedError, UnusableError
+from kladml_core.models.torch_model import TorchModel
+from kladml_core.training.checkpoint_generators import capture_generators, restore_generators
+from kladml_core.training.checkpoints import unsupported_reason
+from kladml_core.training.device import to_device
+from kladml_core.training.failures import is_out_of_memory, told_with_place, user_place
+from kladml_core.training.outputs import LOSS, read_output
+
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a preflight saw."""
+
+    warnings: tuple[str, ...]
+    train_names: tuple[str, ...]
+    """Values that `training_step` gives, with `train/`."""
+    val_names: tuple[str, ...]
+    """Values that `validation_step` gives, with `val/`."""
+
+
+@contextmanager
+def person_code(what: str) -> Iterator[None]:
+    """Inside, what a person's code raises becomes an UnusableError that names its file and line."""
+    try:
+        yield
+    except KladMLError:
+        raise
+    except Exception as error:
+        # A person's code may raise anything; out of memory keeps its own exit code.
+        if is_out_of_memory(error):
+            raise
+        file, line = user_place(error) or (None, None)
+        hint = "the traceback is in the run's console.log"
+        raise UnusableError(f"{what}: {told_with_place(error)}", hint=hint, file=file, line=line) from error
+
+
+def preflight(
+    model: TorchModel,
+    module: nn.Module,
+    optimizer: Optimizer,
+    accelerator: Accelerator,
+    batch: Any,
+    val: Split | None,
+    config: TrainingConfig,
+    *,
+    distributed: bool,
+    checkpoints: Path | None,
+) -> Findings:
+    """Tries one step without making it.
+
+    Args:
+        module: on its device, not yet wrapped.
+        batch: a micro-batch on the device.
+        checkpoints: where checkpoints will be written.
+
+    Raises:
+        UnusableError: the optimizer cannot be saved, the monitored metric does not exist, a parameter without a
+            gradient in distributed training, or the disk is too small.
+        NonFiniteError: the loss of the first batch is not finite.
+        TrainingFailedError: a step returned something else than a loss.
+    """
+    reason = unsupported_reason(optimizer)
+    if reason is not None:
+        raise UnusableError(reason, hint="choose an optimizer such as adamw or sgd")
+    generators = capture_generators()
+    kept = [(tensor, tensor.detach().clone()) for tensor in (*module.parameters(), *module.buffers())]
+    modes = {part: part.training for part in module.modules()}
+    try:
+        train_names, idle, strange = _try_step(model, module, accelerator, batch, config)
+        val_names = _try_validation(model, module, accelerator, val)
+    finally:
+        with torch.no_grad():
+            for tensor, before in kept:
+                tensor.copy_(before)
+        for parameter in module.parameters():
+            parameter.grad = None
+        for part, mode in modes.items():
+            part.training = mode
+        restore_generators(generators)
+    if idle and distributed:
+        raise UnusableError(
+            f"no gradient reaches {_listed(idle)}, which several processes cannot wait for",
+            hint="freeze them with requires_grad_(False), or use them in the loss",
+        )
+    warnings = strange + [f"no gradient reaches {_listed(idle)}: they will not be trained"] * bool(idle)
+    _require_monitor(config, (*train_names, *val_names), val is not None)
+    if checkpoints is not None:
+        warnings += _require_space(module, checkpoints, config)
+    return Findings(tuple(warnings), train_names, val_names)
+
+
+def _try_step(
+    model: TorchModel, module: nn.Module, accelerator: Accelerator, batch: Any, config: TrainingConfig
+) -> tuple[tuple[str, ...], list[str], list[str]]:
+    with accelerator.autocast():
+        loss, _, values = read_output(model.training_step(module, batch))
+    strange = []
+    if not torch.isfinite(loss.detach()).item():
+        message = f"the loss of the first batch is {loss.item()}"
+        if config.non_finite == "stop":
+            raise NonFiniteError(message, hint="look at the data and at the model's initial weights")
+        strange.append(message)
+    if not loss.requires_grad:
+        raise TrainingFailedError(
+            "the loss has no gradient", hint="training_step must call the module, and not under torch.no_grad()"
+        )
+    loss.backward()
+    idle = [name for name, parameter in module.named_parameters() if parameter.requires_grad and parameter.grad is None]
+    return tuple(f"train/{name}" for name in (LOSS, *values)), idle, strange
+
+
+def _try_validation(
+    model: TorchModel, module: nn.Module, accelerator: Accelerator, val: Split | None
+) -> tuple[str, ...]:
+    if val is None or val.loader is not None:
+        return ()
+    batch = to_device(val.fetch(torch.zeros(1, dtype=torch.int64)), accelerator.device)
+    module.eval()
+    with torch.no_grad(), accelerator.autocast():
+        _, _, values = read_output(model.validation_step(module, batch))
+    return tuple(f"val/{name}" for name in (LOSS, *values))
+
+
+def _require_monitor(config: TrainingConfig, names: tuple[str, ...], validates: bool) -> None:
+    monitor = config.early_stopping.monitor
+    if not config.early_stopping.enabled or not names:
+        return
+    if monitor.startswith("val/") and not validates:
+        raise UnusableError(f"early_stopping waits for {monitor}, but there is no validation data")
+    known = [name for name in names if name.startswith("val/")]
+    if known and monitor not in known:
+        raise UnusableError(
+            f"early_stopping.monitor is {monitor}, which no validation gives", hint=f"it may be {', '.join(known)}"
+        )
+
+
+def _require_space(module: nn.Module, checkpoints: Path, config: TrainingConfig) -> list[str]:
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in (*module.parameters(), *module.buffers()))
+    one = 3 * weights  # an Adam keeps two numbers for each weight
+    free = shutil.disk_usage(checkpoints).free
+    if free < one:
+        raise UnusableError(
+            f"a checkpoint takes about {_size(one)}, and {checkpoints} has {_size(free)} free", hint="free some space"
+        )
+    # One more than are kept, for a new checkpoint is written before an old one is removed.
+    count = config.checkpoint.keep_last + config.checkpoint.keep_best + 1
+    if free < one * count:
+        return [f"{count} checkpoints will take about {_size(one * count)}, and {_size(free)} are free"]
+    return []
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:_NAMED])
+    return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED} more"
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

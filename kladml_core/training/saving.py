@@ -1,0 +1,166 @@
+"""When a run is saved: gathers what a checkpoint holds from all ranks, writes it on rank 0, then retires old ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from kladml_core.config.schema import TrainingConfig
+from kladml_core.errors import CheckpointWriteError
+from kladml_core.training import checkpoints
+from kladml_core.training.progress import Progress
+from kladml_core.training.ranks import Ranks
+from kladml_core.training.run_writer import RunWriter
+
+
+class Saving:
+    """Writes the checkpoints of one attempt.
+
+    Args:
+        directory: the run's checkpoints; None for a run without a directory, which saves nothing.
+        module: unwrapped.
+        optimizer: the bare torch optimizer.
+        scaler: the fp16 gradient scaler, or None.
+        config_hash: recorded in every manifest.
+    """
+
+    def __init__(
+        self,
+        directory: Path | None,
+        module: nn.Module,
+        optimizer: Optimizer,
+        scaler: Any,
+        ranks: Ranks,
+        writer: RunWriter,
+        config: TrainingConfig,
+        *,
+        config_hash: str = "",
+    ) -> None:
+        self._directory = directory
+        self._module, self._optimizer, self._scaler = module, optimizer, scaler
+        self._ranks = ranks
+        self._writer = writer
+        self._policy = config.checkpoint
+        self._monitor, self._mode = config.early_stopping.monitor, config.early_stopping.mode
+        self._config_hash = config_hash
+        self._saved: dict[str, Any] | None = None
+        self.resumed_from: str | None = None
+        """Never retired during this attempt."""
+        self.last: str | None = None
+        """The newest checkpoint that this attempt has written, or resumed from."""
+
+    def resumed(self, name: str, progress: Progress) -> None:
+        """Told which checkpoint this attempt goes on from: it stays, and is not written again."""
+        self.resumed_from = self.last = name
+        self._saved = progress.state_dict()
+
+    def is_due(self, progress: Progress, *, epoch_done: bool) -> bool:
+        """Whether the policy wants a checkpoint at this step."""
+        epochs, steps = self._policy.every_epochs, self._policy.every_steps
+        return bool(
+            (epoch_done and epochs and progress.epoch % epochs == 0) or (steps and progress.step % steps == 0)
+        )
+
+    def save(
+        self, progress: Progress, state: Mapping[str, Any], metrics: Mapping[str, float], *, best: bool = False
+    ) -> CheckpointWriteError | None:
+        """Writes a checkpoint of this moment; every rank must call it.
+
+        Args:
+            state: everything of the trainer but model, optimizer and generators.
+            metrics: those of a validation at this very step, by which checkpoints are ranked.
+            best: whether this is the best one so far.
+
+        Returns:
+            Why it could not be written (the same on every rank), or None.
+        """
+        position = progress.state_dict()
+        if self._directory is None or (position == self._saved and not best):
+            return None
+        content = checkpoints.capture(self._module, self._optimizer, self._scaler, rank=self._ranks.rank)
+        for generators in self._ranks.gather(content.rng)[1:]:
+            content.rng.update(generators)
+        content.state["trainer"] = dict(state)
+        failure = self._write(content, progress, metrics, best) if self._ranks.is_main else None
+        if self._ranks.world_size > 1:
+            failure = self._ranks.gather(failure)[0]
+        if failure is None:
+            self._saved = position
+        return failure
+
+    def _write(
+        self, content: checkpoints.Content, progress: Progress, metrics: Mapping[str, float], best: bool
+    ) -> CheckpointWriteError | None:
+        assert self._directory is not None
+        step, epoch = progress.step, progress.number
+        try:
+            info = checkpoints.save(
+                self._directory,
+                content,
+                step=step,
+                epoch=epoch,
+                metrics=metrics,
+                world_size=self._ranks.world_size,
+                config_hash=self._config_hash,
+                best=best,
+            )
+        except CheckpointWriteError as error:
+            self._writer.event("checkpoint_failed", step=step, epoch=epoch, message=str(error))
+            return error
+        self.last = info.name
+        self._writer.checkpoint({"name": info.name, "step": step})
+        self._writer.event(
+            "checkpoint_saved",
+            step=step,
+            epoch=epoch,
+            name=info.name,
+            bytes=info.bytes,
+            seconds=info.seconds,
+            best=best,
+            last=True,
+            metrics=dict(metrics),
+        )
+        self._retire()
+        return None
+
+    def _retire(self) -> None:
+        assert self._directory is not None
+        removed = checkpoints.retire(
+            self._directory,
+            keep_last=self._policy.keep_last,
+            keep_best=self._policy.keep_best,
+            best=self.ranked(),
+            protect={self.resumed_from} if self.resumed_from else set(),
+        )
+        for name in removed:
+            self._writer.event("checkpoint_removed", name=name)
+
+    def ranked(self) -> list[str]:
+        """The names of the valid checkpoints that have the monitored metric, best first, earlier ones before later."""
+        if self._directory is None:
+            return []
+        sign = 1.0 if self._mode == "min" else -1.0
+        found = [
+            (sign * info.metrics[self._monitor], info.step, info.name)
+            for info in checkpoints.valid(self._directory)
+            if self._monitor in info.metrics and info.metrics[self._monitor] == info.metrics[self._monitor]
+        ]
+        return [name for _, _, name in sorted(found)]
+
+    def best_weights(self) -> dict[str, torch.Tensor] | None:
+        """The state of the module in the best checkpoint that loads, or None when none was ranked."""
+        for name in self.ranked():
+            assert self._directory is not None
+            path = self._directory / name
+            if checkpoints.verify(path) is None:
+                content = checkpoints.load(path, verified=True)
+                saved = content.state.get("model") or {}
+                aliases = saved.get("aliases") or {}
+                extra = saved.get("extra") or {}
+                return {**content.model, **{alias: content.model[own] for alias, own in aliases.items()}, **extra}
+        return None

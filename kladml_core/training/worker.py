@@ -1,0 +1,138 @@
+"""`python -m kladml_core.training.worker RUN_DIR`: the process that trains one attempt of a run.
+
+It starts in the workspace, writes into the run directory and ends with an exit code; whatever happens, the run does
+not stay "running". Nothing heavy is imported here at module level: the signal handlers come first.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from kladml_core.backends.run_log import RunLog
+from kladml_core.errors import ExitCode, KladMLError, UnusableError
+from kladml_core.runs.rundir import RunDirectory
+from kladml_core.training import control
+from kladml_core.training.failures import Failure, describe, is_out_of_memory, print_traceback
+from kladml_core.training.run_writer import NoWriter, RunWriter
+from kladml_core.training.signals import StopSignals
+
+if TYPE_CHECKING:
+    from kladml_core.training.trainer import FitResult
+
+_LAST_WORDS_SECONDS = 3.0
+
+
+def main(argv: list[str]) -> int:
+    """Trains the newest attempt of the run in `argv[1]`; returns the exit code."""
+    if len(argv) != 2:
+        print(f"usage: python -m {__spec__.name} RUN_DIR", file=sys.stderr)
+        return ExitCode.BAD_TEXT
+    signals = StopSignals()
+    signals.install()
+    workspace = str(Path.cwd())
+    if workspace not in (str(Path(entry or ".").resolve()) for entry in sys.path[:1]):
+        sys.path.insert(0, workspace)
+    run = RunDirectory(Path(argv[1]).resolve())
+    attempt = run.latest_attempt()
+    if attempt is None:
+        print(f"{run.path} is not a run: it has no attempt", file=sys.stderr)
+        return ExitCode.UNUSABLE
+    rank = int(os.environ.get("RANK", "0"))
+    log = RunLog(run, attempt) if rank == 0 else None
+    started = time.monotonic()
+    ending = _Ending(log, started)
+    signals.on_second(ending.at_once)
+    try:
+        if log is not None:
+            control.remove_stale(run.control, attempt)
+        result = _train(run, attempt, log if log is not None else NoWriter(), signals)
+    except BaseException as error:  # a person's code may raise anything, SystemExit too, and the run must end for it
+        code = ending.failed(error, run)
+        if "RANK" in os.environ:
+            _leave(code)  # other ranks may wait in a collective; Python's own exit would wait for them
+        return code
+    return ending.ended(result)
+
+
+def _train(run: RunDirectory, attempt: int, writer: RunWriter, signals: StopSignals) -> FitResult:
+    from kladml_core.training.attempt import train_attempt  # torch and accelerate: seconds, during which signals count
+
+    return train_attempt(run, attempt, writer, signals)
+
+
+class _Ending:
+    """Writes the terminal event and the last state, once."""
+
+    def __init__(self, log: RunLog | None, started: float) -> None:
+        self._log = log
+        self._started = started
+        self._once = threading.Lock()
+
+    def ended(self, result: FitResult) -> int:
+        """Training came to an end of its own."""
+        fields = {"reason": result.reason, "best": result.best, "resumable": result.resumable}
+        self._write(
+            f"run_{result.status}", result.status, int(result.exit_code), step=result.step, epoch=result.epoch, **fields
+        )
+        return int(result.exit_code)
+
+    def failed(self, error: BaseException, run: RunDirectory) -> int:
+        """Training raised."""
+        print_traceback(error)
+        failure = describe(error)
+        if self._log is not None and is_out_of_memory(error):
+            self._log.event("out_of_memory", message=failure.message)
+        reason = type(error).__name__ if not isinstance(error, KladMLError) else failure.message
+        fields = failure.to_event()
+        code = fields.pop("exit_code")
+        _explain(failure)
+        self._write("run_failed", "failed", code, reason=reason, resumable=_has_checkpoint(run), **fields)
+        return int(code)
+
+    def at_once(self, code: int) -> None:
+        """A second signal, or the grace after the first one is over: no more steps, no checkpoint."""
+        threading.Timer(_LAST_WORDS_SECONDS, os._exit, (code,)).start()
+        resumable = self._log is not None and _has_checkpoint(self._log.run)
+        self._write("run_stopped", "stopped", code, reason="ended at once", resumable=resumable)
+        _leave(code)
+
+    def _write(self, kind: str, status: str, code: int, *, reason: str, **fields: Any) -> None:
+        if not self._once.acquire(blocking=False) or self._log is None:
+            return
+        seconds = time.monotonic() - self._started
+        metrics = self._log.last_values()
+        self._log.event(kind, exit_code=code, reason=reason, metrics=metrics, seconds=seconds, **fields)
+        self._log.status(status, exit_code=code, reason=reason, phase="finishing")
+        self._log.close()
+
+
+def _explain(failure: Failure) -> None:
+    """The same words as the event, below the traceback in console.log."""
+    place = ":".join(str(part) for part in (failure.file, failure.line, failure.column) if part is not None)
+    print(f"{place}: {failure.message}" if place else failure.message, file=sys.stderr)
+    if failure.hint:
+        print(failure.hint, file=sys.stderr)
+
+
+def _has_checkpoint(run: RunDirectory) -> bool:
+    from kladml_core.runs.checkpoint_list import list_checkpoints
+
+    try:
+        return any(checkpoint.valid for checkpoint in list_checkpoints(run))
+    except (OSError, UnusableError):
+        return False
+
+
+def _leave(code: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
