@@ -74,7 +74,7 @@ def signature(target: str, workspace: Path, timeout: float = 20.0) -> dict[str, 
     raise UnusableError(message, hint=last or None)
 
 
-def load_target(target: str, workspace: Path) -> Any:
+def _load(target: str, workspace: Path) -> Any:
     """Imports what `target` names into this process; `workspace` is put first on sys.path.
 
     Raises:
@@ -94,7 +94,7 @@ def load_target(target: str, workspace: Path) -> Any:
     return found
 
 
-def describe_target(found: Any) -> dict[str, Any]:
+def _describe(found: Any) -> dict[str, Any]:
     """What there is to say of an imported class or function."""
     try:
         parameters = list(inspect.signature(found).parameters.values())
@@ -175,7 +175,7 @@ def main(argv: list[str]) -> int:
     target = argv[0]
     answer: dict[str, Any]
     try:
-        answer = {"target": target, **describe_target(load_target(target, Path.cwd()))}
+        answer = {"target": target, **_describe(_load(target, Path.cwd()))}
     except (Exception, SystemExit) as error:  # whatever a user's module raises is the answer that was asked for
         answer = _fault(error, target)
     sys.stdout.write(f"\n{_MARK}{json.dumps(answer)}\n")

@@ -89,7 +89,11 @@ def worded(detail: Any, data: Any) -> Fault:
     if kind in _BOUNDS:
         key, words = _BOUNDS[kind]
         bound = context[key]
-        return Fault(path, f"{name} must be {words} {describe(bound)}, not {shown}", _bound_hint(str(path[-1])))
+        return Fault(
+            path,
+            f"{name} must be {words} {describe(int(bound) if bound == int(bound) else bound)}, not {shown}",
+            _bound_hint(str(path[-1])),
+        )
     return Fault(path, f"{name} must be {_wanted(kind, path)}, not {shown}", _type_hint(kind, path, value))
 
 
