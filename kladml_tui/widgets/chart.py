@@ -126,7 +126,14 @@ class Chart(Widget, can_focus=True):
     def action_cursor(self, cells: int) -> None:
         """Move the cursor; the legend then reads what the curves say there."""
         if data := self._scene.data_limits():
-            self.view = self.view.with_cursor_moved(cells, self._canvas()[1], data)
+            columns = self._canvas()[1]
+            moved = self.view.with_cursor_moved(cells, columns, data)
+            low, high = moved.limits(data)
+            near = self._scene.nearest_record(moved.cursor or 0, (high - low) / columns)
+            # Onto a record where there is one, but never back to where the cursor was.
+            if near is not None and (self.view.cursor is None or (near - self.view.cursor) * cells > 0):
+                moved = replace(moved, cursor=near)
+            self.view = moved
 
     def action_log_y(self) -> None:
         """Change between a linear and a logarithmic y axis."""

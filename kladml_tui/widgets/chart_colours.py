@@ -15,8 +15,8 @@ BLANK, AXIS, GRID, TEXT, MUTED, CHECKPOINT, BEST, RESUME, NON_FINITE, CURSOR, FI
 
 OKABE_ITO = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#F0E442", "#999999")
 """Colours that most people tell apart: Okabe & Ito, "Color Universal Design" (2008)."""
-_FAINT = 0.62
-_FAINT_ON_LIGHT = 0.55
+_FAINT = 0.5
+_FAINT_ON_LIGHT = 0.5
 
 
 def styles(app: App[Any], background: Color, foreground: Color) -> list[Style]:

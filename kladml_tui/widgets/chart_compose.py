@@ -172,6 +172,8 @@ def _status(scene: Scene, curves: Sequence[Curve], hidden: int) -> list[str]:
     stride = max(curve.series.stride for curve in curves)
     if stride > 1:
         parts.append(f"decimated {stride}:1")
+    if view.axis != "step":
+        parts.append(f"by {view.axis}")
     if view.fixed is not None or view.span is not None:
         parts.append("zoomed")
     return parts

@@ -39,6 +39,7 @@ def build(width: int, height: int, y_ticks: TickRow, x_ticks: TickRow, name: str
     rows, columns = height - AXIS_ROWS, canvas_columns(width, y_ticks)
     plotext.clear_figure()
     plotext.theme("clear")
+    plotext.limit_size(False, False)  # to the terminal, which may be none at all
     plotext.plotsize(width, height)
     # plotext lays out cells and no values: what a cell stands for is decided by the raster alone.
     plotext.xlim(0, max(1, columns - 1))

@@ -52,11 +52,11 @@ def _entries(entries: Sequence[Entry], longest: int, notes: bool) -> list[Span]:
         if spans:
             spans.append((_GAP, TEXT))
         colour = FIRST_CURVE + 2 * entry.colour
-        spans += [("━━ ", colour), (shortened(entry.label, longest), TEXT)]
+        spans += [("━━ ", colour), (f"{shortened(entry.label, longest)} ", TEXT)]
         if entry.value is not None:
-            spans.append((f" {number(entry.value)}", colour if math.isfinite(entry.value) else NON_FINITE))
+            spans.append((f"{number(entry.value)}", colour if math.isfinite(entry.value) else NON_FINITE))
             if notes and entry.note:
-                spans.append((f" {entry.note}", MUTED))
+                spans += [(" ", TEXT), (entry.note, MUTED)]
     return spans
 
 

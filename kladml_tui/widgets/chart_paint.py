@@ -198,10 +198,13 @@ class _Sheet:
             return
         row = min(self.frame.rows - 1, int((1.0 - height) * self.frame.rows))
         self.chars[row, column], self.colours[row, column] = glyph, colour
-        where = np.s_[row, column + 1 : column + 1 + len(label)]
-        room = column + 1 + len(label) <= self.chars.shape[1]
-        if label and room and set(self.colours[where].tolist()) <= _EMPTY_NUMBERS:
-            self.chars[where], self.colours[where] = list(label), colour
+        begin, end = column + 1, column + 1 + len(label)
+        if not label or end > self.chars.shape[1]:
+            return
+        for nearby in range(row, max(-1, row - 4), -1):
+            if set(self.colours[nearby, begin:end].tolist()) <= _EMPTY_NUMBERS:
+                self.chars[nearby, begin:end], self.colours[nearby, begin:end] = list(label), colour
+                return
 
 
 def _mark(request: Request, sheet: _Sheet) -> None:

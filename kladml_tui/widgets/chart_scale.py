@@ -113,7 +113,7 @@ def number(value: float | None) -> str:
 def step_ticks(limits: tuple[float, float], width: int) -> Ticks:
     """Return the ticks of an axis of steps that is `width` cells wide."""
     low, high = math.ceil(limits[0]), math.floor(limits[1])
-    for count in range(max(2, width // 10), 0, -1):
+    for count in range(max(2, width // 14), 0, -1):
         step = max(1, int(nice_step(max(1, high - low), count)))
         values = list(range(-(-low // step) * step, high + 1, step))
         labels = _step_labels(values, step)

@@ -58,6 +58,14 @@ class Scene:
         limits = [found for curve in self.curves if (found := curve.series.limits(axis)) is not None]
         return (min(low for low, _ in limits), max(high for _, high in limits)) if limits else None
 
+    def nearest_record(self, x: float, within: float) -> float | None:
+        """Return the step or time of the record nearest to x, None when none is so near."""
+        axis: Literal["step", "time"] = "time" if self.view.axis == "time" else "step"
+        readings = [found for curve in self.curves if (found := curve.series.at(x, axis)) is not None]
+        places = [reading.time if axis == "time" else reading.step for reading in readings]
+        nearest = min(places, key=lambda place: abs(place - x), default=None)
+        return nearest if nearest is not None and abs(nearest - x) <= within else None
+
     def shows_the_same_as(self, other: Scene) -> bool:
         """Return whether a drawing of the other scene would look like this one's."""
 

@@ -99,6 +99,8 @@ def _roomy(data: Limits, axis: XAxis) -> Limits:
         quantum = nice_step(max(high - low, 1.0), 6) / 4
         return low, low + max(1, math.ceil((high - low) / quantum)) * quantum
     low, high = int(low), int(high)
+    if low == high:
+        return low - 1, high + 1
     if 0 < low <= (high - low) // 4:
         low = 0
     quantum = max(1, int(nice_step(max(high - low, 1), 6) / 4))
