@@ -70,8 +70,8 @@ def runs(
 
 def show(context: typer.Context, run: Run, workspace: Workspace = None, json: Json = False) -> None:
     """Tells what a run is, how it stands, its metrics and its checkpoints."""
-    from kladml_core.backends.console_publisher import figure
     from kladml_core.runs.checkpoint_list import list_checkpoints
+    from kladml_core.runs.event_text import figure
     from kladml_core.runs.files import read_object
     from kladml_core.workspace.rows import run_row
 
@@ -212,7 +212,7 @@ def _marks(checkpoint: CheckpointRow) -> str:
 
 def _newest(row: RunRow) -> str:
     """The newest validation figures, or the training loss where there are none."""
-    from kladml_core.backends.console_publisher import metrics_text
+    from kladml_core.runs.event_text import metrics_text
 
     chosen = [name for name in sorted(row.metrics) if name.startswith("val/")] or [
         name for name in row.metrics if name == "train/loss"

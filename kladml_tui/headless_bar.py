@@ -14,7 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kladml_core.backends.console_publisher import event_line, figure, metrics_text
+from kladml_core.backends.console_publisher import event_line
+from kladml_core.runs.event_text import figure, metrics_text
 from kladml_core.runs.plain import inert
 from kladml_core.runs.status import RunStatus
 from kladml_tui.cli_shared import clock

@@ -12,7 +12,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol, TextIO
 
-from kladml_core.backends.console_publisher import ConsolePublisher, figure
+from kladml_core.backends.console_publisher import ConsolePublisher
+from kladml_core.runs.event_text import figure
 from kladml_core.runs.files import to_jsonable
 from kladml_core.runs.plain import inert
 from kladml_core.runs.status import RunStatus

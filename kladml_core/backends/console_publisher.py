@@ -8,11 +8,10 @@ from time import localtime, monotonic, strftime
 from typing import Any, TextIO
 
 from kladml_core.interfaces.publisher import PublisherInterface
-from kladml_core.runs.files import number
+from kladml_core.runs.event_text import event_detail, event_kind, metrics_text
 from kladml_core.runs.plain import inert
 
 METRICS_SECONDS = 1.0
-_ENVELOPE = frozenset({"v", "seq", "attempt", "time", "kind", "run"})
 
 
 class ConsolePublisher(PublisherInterface):
@@ -53,19 +52,6 @@ class ConsolePublisher(PublisherInterface):
         print(text.encode("utf-8", "backslashreplace").decode("utf-8"), file=stream, flush=True)
 
 
-def metrics_text(values: Mapping[str, Any]) -> str:
-    """`train/loss 0.0411  val/accuracy 0.987`, safe for a terminal."""
-    return "  ".join(f"{inert(name)} {figure(value)}" for name, value in values.items())
-
-
-def figure(value: Any) -> str:
-    """A number in at most five significant digits; NaN and the infinities by their names."""
-    try:
-        return f"{number(value):.5g}"
-    except ValueError:
-        return inert(str(value))
-
-
 def status_line(message: Mapping[str, Any]) -> str:
     """`vision/digits/cnn/run_0001 running`, with the message where there is one."""
     more = f": {inert(str(message['message']))}" if message.get("message") else ""
@@ -75,17 +61,4 @@ def status_line(message: Mapping[str, Any]) -> str:
 def event_line(event: Mapping[str, Any]) -> str:
     """One line for any event: its time, its kind in words, and what it carries."""
     at = strftime("%H:%M:%S", localtime(event["time"])) if isinstance(event.get("time"), int | float) else "--:--:--"
-    kind = inert(str(event.get("kind", "?"))).replace("_", " ")
-    parts = []
-    for key, value in event.items():
-        if key in _ENVELOPE or value is None:
-            continue
-        if isinstance(value, Mapping):
-            parts.append(f"{inert(key)} [{metrics_text(value)}]")
-        elif isinstance(value, bool):
-            parts.append(f"{inert(key)} {'yes' if value else 'no'}")
-        elif isinstance(value, float):
-            parts.append(f"{inert(key)} {figure(value)}")
-        else:
-            parts.append(f"{inert(key)} {inert(str(value))}")
-    return "  ".join([at, kind, *parts])
+    return "  ".join(part for part in (at, event_kind(event), event_detail(event)) if part)
