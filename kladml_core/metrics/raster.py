@@ -73,7 +73,7 @@ def draw(
     firm = np.zeros(colours.shape, bool)
     points: list[tuple[int, int, int]] = []
     for layer in sorted(layers, key=lambda layer: not layer.faint):
-        dots, single = _dots(layer, width * across, height * down, y_limits, log_y)
+        dots, single = _dots(layer, width * across, height * down, y_limits, log_y, style)
         if single is not None:
             points.append((single[0] // down, single[1] // across, layer.colour))
         if style == "braille":
@@ -114,7 +114,7 @@ def fraction(y: Any, limits: tuple[float, float], log_y: bool = False) -> Any:
 
 
 def _dots(
-    layer: Layer, width: int, height: int, limits: tuple[float, float], log_y: bool
+    layer: Layer, width: int, height: int, limits: tuple[float, float], log_y: bool, style: Style
 ) -> tuple[NDArray[np.bool_], tuple[int, int] | None]:
     """Return the dots of one curve, shape (height, width), and where its only point is if it has one."""
     window = layer.window
@@ -134,7 +134,7 @@ def _dots(
         row = float(top[shown][0])
         if -1.0 <= row <= height:
             single = int(np.clip(round(row), 0, height - 1)), int(column[shown][0])
-    joined, above, below = _connections(xs, starts, ends)
+    joined, above, below = _connections(xs, starts, ends, heavy=not layer.faint and style == "braille")
     return _filled(
         np.concatenate((column[shown], joined)),
         np.concatenate((top[shown], above)),
@@ -176,8 +176,13 @@ def _cut(a: tuple[float, float], b: tuple[float, float], x: float) -> float:
     return a[1] + (b[1] - a[1]) * min(1.0, max(0.0, (x - a[0]) / (b[0] - a[0])))
 
 
-def _connections(x: NDArray[np.int64], starts: Floats, ends: Floats) -> tuple[NDArray[np.int64], Floats, Floats]:
-    """Return for each column that a connecting line touches the rows between which it runs there."""
+def _connections(
+    x: NDArray[np.int64], starts: Floats, ends: Floats, *, heavy: bool
+) -> tuple[NDArray[np.int64], Floats, Floats]:
+    """Return for each column that a connecting line touches the rows between which it runs there.
+
+    A heavy line takes every row that it touches, so that a steep piece of it is two dots wide.
+    """
     if len(x) < 2:
         return np.empty(0, np.int64), np.empty(0), np.empty(0)
     good = ~(np.isnan(ends[:-1]) | np.isnan(starts[1:]))
@@ -191,7 +196,14 @@ def _connections(x: NDArray[np.int64], starts: Floats, ends: Floats) -> tuple[ND
     end = np.where(length[which] == 0, 1.0, np.clip((step + 0.5) / distance, 0.0, 1.0))
     rise = (y1 - y0)[which]
     a, b = y0[which] + rise * begin, y0[which] + rise * end
-    return x0[which] + step, np.minimum(a, b), np.maximum(a, b)
+    above, below = np.minimum(a, b), np.maximum(a, b)
+    if heavy:
+        return x0[which] + step, above, below
+    # Rows whose middle the line crosses, each in one column only: a line as thin as it can be without a hole.
+    top, bottom = np.ceil(above), np.floor(below)
+    short = top > bottom
+    middle = np.rint((above + below) / 2)
+    return x0[which] + step, np.where(short, middle, top), np.where(short, middle, bottom)
 
 
 def _filled(x: NDArray[np.int64], top: Floats, bottom: Floats, width: int, height: int) -> NDArray[np.bool_]:
