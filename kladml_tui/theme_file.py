@@ -194,6 +194,8 @@ def _luminance(colour: str) -> float:
 
 
 def _readable_on(ground: str, one: str, other: str) -> str:
+    if ground.startswith("ansi_"):
+        return "ansi_black" if _luminance(ground) > 0.2 else "ansi_bright_white"
     return one if contrast(one, ground) >= contrast(other, ground) else other
 
 

@@ -5,21 +5,18 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.message import Message
 from textual.reactive import reactive
-from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Footer, TextArea
-from textual.worker import Worker, WorkerState
 
-from kladml_core.errors import KladMLError
-from kladml_tui.config_check import Check, check, workspace_of
-from kladml_tui.edited_file import EditedFile, unhidden
+from kladml_tui.config_check import Check, check
 from kladml_tui.screens.ask import Ask
+from kladml_tui.screens.editor_file import FileScreen
+from kladml_tui.screens.editor_help import EditorHelp
 from kladml_tui.screens.editor_keys import BINDINGS, COMMANDS, WHILE_TYPING
 from kladml_tui.text import notice
 from kladml_tui.widgets.editor_bar import EditorBar, EditorState
@@ -29,11 +26,9 @@ from kladml_tui.widgets.yaml_area import Marks, YamlArea
 
 CHECK_AFTER = 0.15
 """Seconds without a key before the text is checked."""
-LOOK_EVERY = 2.0
-"""Seconds between looks at what others did to the file."""
 
 
-class ConfigEditor(Screen[None]):
+class ConfigEditor(FileScreen):
     """Edits one config.
 
     Args:
@@ -54,20 +49,9 @@ class ConfigEditor(Screen[None]):
 
         path: Path
 
-    @dataclass
-    class Saved(Message):
-        """The file was written."""
-
-        path: Path
-
     def __init__(self, path: Path, *, workspace: Path | None = None) -> None:
-        super().__init__()
-        self.path = path
-        self._workspace = workspace
-        self._file: EditedFile | None = None
+        super().__init__(path, workspace)
         self._check_timer: Timer | None = None
-        self._told_of: bytes | None = b""
-        self._saving = asyncio.Lock()
         self.checked_text: str | None = None
         """The text that the problems on the screen belong to; None before the first check."""
 
@@ -85,96 +69,11 @@ class ConfigEditor(Screen[None]):
         self._area.disabled = True
         self._area.complete_with(self._suggest)
         self._show_bar()
-        self._read_file()
-        self.set_interval(LOOK_EVERY, self._look)
-
-    @property
-    def unsaved(self) -> bool:
-        """Whether the text differs from what was last read or saved."""
-        return self._file is not None and self._area.text != self._file.text
-
-    @property
-    def text(self) -> str:
-        """The text as it stands, as it would be saved but for the kind of line ends."""
-        return unhidden(self._area.text)
-
-    @property
-    def _area(self) -> YamlArea:
-        return self.query_one("#text", YamlArea)
+        self.read_file()
 
     @property
     def _problem_list(self) -> ProblemList:
         return self.query_one("#problems", ProblemList)
-
-    # The file
-
-    @work(group="disk", exit_on_error=False)
-    async def _read_file(self) -> None:
-        try:
-            file = await asyncio.to_thread(EditedFile.open, self.path)
-            if self._workspace is None:
-                self._workspace = await asyncio.to_thread(workspace_of, self.path)
-        except KladMLError as error:
-            notice(self.app, error, "error", title="Not opened")
-            if self._file is None:
-                self.dismiss(None)
-            return
-        row, column = self._area.cursor_location
-        self._file = file
-        self._told_of = file.content
-        self._area.show_text(file.text)
-        self._area.disabled = False
-        self._area.move_cursor((min(row, self._area.document.line_count - 1), column))
-        if self.focused is None:
-            self._area.focus()
-        self._show_bar()
-        self._check_now()
-
-    async def _save_file(self) -> bool:
-        """Saves, and asks first where another wrote the file meanwhile; whether it is saved now."""
-        file = self._file
-        if file is None:
-            return False
-        async with self._saving:
-            if await asyncio.to_thread(file.changed_on_disk):
-                answers = [("r", "read it again, losing what is typed here"), ("o", "overwrite it with this text")]
-                answer = await self.app.push_screen_wait(
-                    Ask(f"{self.path.name} was changed by another program.", answers)
-                )
-                if answer == "r":
-                    self._read_file()
-                if answer != "o":
-                    return False
-            text = self._area.text
-            try:
-                self._file = await asyncio.to_thread(file.save, text)
-            except KladMLError as error:
-                notice(self.app, error, "error", title="Not saved")
-                return False
-            self._told_of = self._file.content
-        self._show_bar()
-        self.post_message(self.Saved(self.path))
-        return True
-
-    @work(group="look", exclusive=True, exit_on_error=False)
-    async def _look(self) -> None:
-        """Follows a change by another program where nothing is unsaved, tells of it once where something is."""
-        file = self._file
-        if file is None or self._saving.locked() or not await asyncio.to_thread(file.changed_on_disk):
-            return
-        try:
-            there = await asyncio.to_thread(EditedFile.open, self.path)
-        except KladMLError:
-            return  # saving will say what is the matter
-        if file is not self._file or there.content == self._told_of:
-            return
-        self._told_of = there.content
-        if self.unsaved or there.content is None:
-            gone = "was removed" if there.content is None else "was changed"
-            notice(self.app, f"{self.path.name} {gone} by another program; this text is kept.", "warning")
-        else:
-            notice(self.app, f"{self.path.name} was changed by another program and read again.")
-            self._read_file()
 
     # Checking
 
@@ -192,7 +91,7 @@ class ConfigEditor(Screen[None]):
     async def _checked(self) -> Check:
         """Checks the text as it stands and shows what came of it, unless it has changed meanwhile."""
         text = self.text
-        checked = await asyncio.to_thread(check, text, self.path, self._workspace or self.path.parent)
+        checked = await asyncio.to_thread(check, text, self.path, self.workspace or self.path.parent)
         if text == self.text:
             self.checked_text = text
             findings = checked.findings
@@ -217,6 +116,12 @@ class ConfigEditor(Screen[None]):
     def _suggest(self) -> str:
         row, column = self._area.cursor_location
         return self._key_line.completion(self._area.document.lines, row, column)
+
+    def text_shown(self, *, read: bool = False) -> None:
+        """The bar says how the text stands; one that was just read is checked at once."""
+        self._show_bar()
+        if read:
+            self._check_now()
 
     def _show_bar(self) -> None:
         if not self.is_mounted:
@@ -261,7 +166,7 @@ class ConfigEditor(Screen[None]):
     @work(group="disk", exit_on_error=False)
     async def action_save(self) -> None:
         """Writes the file."""
-        if await self._save_file():
+        if await self.save_file():
             notice(self.app, f"{self.path.name} saved.")
 
     action_save_now = action_save
@@ -281,7 +186,7 @@ class ConfigEditor(Screen[None]):
             answer = await self.app.push_screen_wait(
                 Ask(f"{self.path.name} is not saved.", [("w", "save it and launch")])
             )
-            if answer != "w" or not await self._save_file():
+            if answer != "w" or not await self.save_file():
                 return
         self.post_message(self.LaunchRequested(self.path))
 
@@ -291,7 +196,7 @@ class ConfigEditor(Screen[None]):
         if self.unsaved:
             answers = [("w", "save it and close"), ("d", "close and lose what is typed")]
             answer = await self.app.push_screen_wait(Ask(f"{self.path.name} is not saved.", answers))
-            if answer not in ("w", "d") or (answer == "w" and not await self._save_file()):
+            if answer not in ("w", "d") or (answer == "w" and not await self.save_file()):
                 return
         self.dismiss(None)
 
@@ -319,7 +224,7 @@ class ConfigEditor(Screen[None]):
 
     def action_help_here(self) -> None:
         """The keys of the editor."""
-        self.app.action_show_help_panel()
+        self.app.push_screen(EditorHelp())
 
     @on(ProblemList.Chosen)
     def _problem_chosen(self, message: ProblemList.Chosen) -> None:
@@ -333,9 +238,3 @@ class ConfigEditor(Screen[None]):
             row = min(finding.line, self._area.document.line_count) - 1
             column = min((finding.column or 1) - 1, len(self._area.document.get_line(row)))
             self._area.move_cursor((row, column), center=True)
-
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """A fault of our own is told, never silent."""
-        if event.state is WorkerState.ERROR:
-            error: Any = event.worker.error
-            notice(self.app, f"{type(error).__name__}: {error}", "error", title="The editor failed at this")

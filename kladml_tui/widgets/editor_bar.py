@@ -72,4 +72,4 @@ class EditorBar(Horizontal):
             parts.append(("  ✓ valid", "$success"))
         self.query_one("#where", Static).update(Content.assemble(*parts))
         words, colour = ("typing", "$primary") if state.typing else ("commands", "$accent")
-        self.query_one("#mode", Static).update(Content.styled(f"  {words}  ", f"$background on {colour}"))
+        self.query_one("#mode", Static).update(Content.styled(f"  {words}  ", f"$block-cursor-foreground on {colour}"))

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _KEY_LINE = re.compile(r"^(?P<indent>[ ]*)(?P<key>[^\s#:{}\[\],&*!|>'\"%@`-][^#:{}\[\]]*?)[ ]*:(?=[ ]|$)")
+_LONG = 3000
+"""Lines above which looking at every one of them after each key would be felt."""
 _WORD = re.compile(r"[\w.-]*$")
 
 
@@ -89,6 +91,8 @@ def _parents(lines: Sequence[str], row: int, indent: int) -> tuple[str, ...]:
     for line in reversed(lines[:row]):
         if indent == 0:
             break
+        if line.startswith(" " * indent):
+            continue
         match = _KEY_LINE.match(line)
         if match and len(match["indent"]) < indent:
             path.append(match["key"])
@@ -97,14 +101,22 @@ def _parents(lines: Sequence[str], row: int, indent: int) -> tuple[str, ...]:
 
 
 def siblings(lines: Sequence[str], row: int, section: tuple[str, ...]) -> set[str]:
-    """Keys already written in lines of their own in the section that the line `row` stands in."""
-    return {
-        match["key"]
-        for number, line in enumerate(lines)
-        if number != row
-        and (match := _KEY_LINE.match(line))
-        and _parents(lines, number, len(match["indent"])) == section
-    }
+    """Keys that lines of their own already give to a section, the line `row` excepted; none in a very long text."""
+    found: set[str] = set()
+    if len(lines) > _LONG:
+        return found
+    above: list[tuple[int, str]] = []
+    for number, line in enumerate(lines):
+        match = _KEY_LINE.match(line)
+        if match is None:
+            continue
+        indent = len(match["indent"])
+        while above and above[-1][0] >= indent:
+            above.pop()
+        if number != row and len(above) == len(section) and tuple(key for _, key in above) == section:
+            found.add(match["key"])
+        above.append((indent, match["key"]))
+    return found
 
 
 def word_before(line: str, column: int) -> str:

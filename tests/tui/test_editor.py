@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kladml_tui import themes
+from kladml_tui.screens.editor_help import EditorHelp
 from kladml_tui.widgets.editor_bar import EditorBar
 from kladml_tui.widgets.key_line import KeyLine
 from kladml_tui.widgets.problem_list import ProblemList
@@ -52,9 +53,7 @@ async def test_a_typo_is_told_with_its_line_and_what_was_meant_while_typing(tmp_
         assert finding.hint is not None and "batch_size" in finding.hint
         assert set(area(app).marks.columns) == {6}
         assert "1 problem" in bar(app)
-        shown = drawn(app)
-        assert "7▌" in shown
-        assert "7:3" in shown
+        await until(pilot, lambda: "7▌" in drawn(app) and "7:3" in drawn(app))
         await pilot.press("backspace")
         await checked(pilot)
         assert not messages(app)
@@ -293,6 +292,18 @@ async def test_tab_completes_a_key_and_enter_keeps_the_indentation(tmp_path: Pat
         assert area(app).text.splitlines()[6].startswith("x  ")
 
 
+async def test_question_mark_tells_what_the_keys_do(tmp_path: Path) -> None:
+    app = EditorApp(workspace(tmp_path))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await checked(pilot)
+        await pilot.press("escape", "question_mark")
+        await until(pilot, lambda: isinstance(app.screen, EditorHelp))
+        await pilot.pause()
+        assert "asks when something is not saved" in drawn(app) or "to the first, the last line" in drawn(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.editor)
+
+
 async def test_a_long_file_is_shown_without_colours(tmp_path: Path) -> None:
     app = EditorApp(workspace(tmp_path, GOOD + "# comment\n" * HIGHLIGHT_LINES))
     async with app.run_test(size=WIDE) as pilot:
@@ -307,7 +318,7 @@ async def test_it_can_be_used_on_80_by_24_in_every_theme(tmp_path: Path) -> None
         await pilot.press("escape")
         for name in themes.installed(app):
             app.theme = name
-            await pilot.pause()
+            await until(pilot, lambda: "Did you mean" in drawn(app) and "Launch" in drawn(app))
             shown = drawn(app)
             assert "mine.yaml" in shown
             assert "Did you mean batch_size?" in shown

@@ -12,7 +12,7 @@ from textual.document._document import Document
 
 from kladml_core.errors import ConfigError, UnusableError
 from kladml_tui.edited_file import MAX_BYTES, EditedFile
-from kladml_tui.widgets.yaml_context import spot
+from kladml_tui.widgets.yaml_context import siblings, spot
 
 
 def written(path: Path, content: bytes) -> EditedFile:
@@ -142,3 +142,11 @@ def test_the_cursor_s_key_is_found_in_a_text_that_is_being_typed(
 @given(st.text(st.sampled_from("a: {}[],\"'#\n-|&*x"), max_size=40), st.integers(0, 6), st.integers(0, 20))
 def test_no_text_breaks_the_search_for_the_key(text: str, row: int, column: int) -> None:
     spot(text.splitlines(), row, column)
+
+
+def test_keys_that_are_written_are_known() -> None:
+    lines = "a:\n  x: 1\n  y: {z: 2}\nb:\n  x: 3\n  w:\n    x: 4\n".splitlines()
+    assert siblings(lines, 99, ()) == {"a", "b"}
+    assert siblings(lines, 1, ("a",)) == {"y"}
+    assert siblings(lines, 99, ("b",)) == {"x", "w"}
+    assert siblings(lines, 99, ("b", "w")) == {"x"}

@@ -59,9 +59,10 @@ async def test_a_chart_s_legend_and_marks_show_names_as_they_are(text: str) -> N
     async with app.run_test(size=ROOMY) as pilot:
         chart = app.query_one(Chart)
         chart.show([Curve(f"MT{text}", buffer.snapshot())], [Mark(9, "best", f"BT{text}")])
-        await until(pilot, lambda: "MT" in drawn(app))
+        await until(pilot, lambda: "━━" in drawn(app))
         assert harmless(drawn(app))
-        assert seen(f"MT{text}", drawn(app), letters=8)
+        # A long name keeps its end: that is where metrics differ.
+        assert seen(f"MT{text}", drawn(app), letters=8) or one_line(text)[-8:] in drawn(app)
 
 
 @ALL
