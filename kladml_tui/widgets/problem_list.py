@@ -14,6 +14,10 @@ from textual.widgets.option_list import Option
 from kladml_tui.text import one_line
 
 
+MOST = 100
+"""Problems shown; who has more mends these first."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """One problem as the editor shows it."""
@@ -60,7 +64,7 @@ class ProblemList(OptionList):
 
     def show_findings(self, findings: Sequence[Finding]) -> None:
         """Shows these problems; the chosen one stays chosen where it is still there."""
-        findings = tuple(findings)
+        findings = tuple(findings[:MOST])
         if findings == self.findings:
             return
         kept = self.findings[self.highlighted] if self.highlighted is not None and self.findings else None
