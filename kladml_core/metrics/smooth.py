@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 _BLOCK = 32
 """Values averaged by one row of a matrix product; the blocks' ends are joined by the same function, one level up."""
+_ROWS = 256
+"""Rows of one matrix product: few enough that BLAS starts no threads, which would take cores away from a training."""
 
 
 class Average(NamedTuple):
@@ -80,7 +82,8 @@ def _recurrence(values: NDArray[np.float64], factor: float, start: float) -> NDA
     whole = count - count % _BLOCK
     exponents = np.arange(_BLOCK)
     lower = np.tril(factor ** np.abs(exponents[:, None] - exponents[None, :]).astype(np.float64))
-    blocks = values[:whole].reshape(-1, _BLOCK) @ lower.T
+    blocks = values[:whole].reshape(-1, _BLOCK)
+    blocks = np.concatenate([blocks[row : row + _ROWS] @ lower.T for row in range(0, len(blocks), _ROWS)])
     ends = _recurrence(np.ascontiguousarray(blocks[:, -1]), factor**_BLOCK, start)
     carried = np.concatenate(([start], ends[:-1]))
     blocks += carried[:, None] * factor ** (exponents + 1.0)

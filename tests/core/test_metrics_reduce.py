@@ -97,9 +97,8 @@ def test_a_window_is_what_brute_force_finds(made: list[list[Row]], low: int, wid
     series = buffered(*(records(batch) for batch in made)).snapshot()
     assert series.count == len(kept)
     places = [row[0] for row in kept]
-    for start, end in ((low, low + width * columns), *([(min(places), max(places))] if kept else [])):
-        if (end - start) % columns:
-            end += columns - (end - start) % columns
+    for start, reach in ((low, width * columns), *([(min(places), max(places) - min(places))] if kept else [])):
+        end = start + -(-reach // columns) * columns
         window = series.window(start, end, columns)
         assert_same(window, brute_force(places, [row[2] for row in kept], start, end, columns))
 
