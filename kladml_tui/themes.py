@@ -41,7 +41,11 @@ def theme_directories(environ: Mapping[str, str] = os.environ) -> list[Path]:
     """Where theme files are looked for, the later winning: the package, the checkout, the user's own directory."""
     package = Path(__file__).resolve().parent
     home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".config")
-    return [package / "themes", package.parent / "themes", Path(home) / "kladml" / "themes"]
+    shipped = [package / "themes"]
+    # Beside an installed package lies whatever else is installed; only a checkout's neighbour is ours.
+    if (package.parent / "pyproject.toml").is_file():
+        shipped.append(package.parent / "themes")
+    return [*shipped, Path(home) / "kladml" / "themes"]
 
 
 def load_themes(directories: Sequence[Path] | None = None) -> tuple[dict[str, KladTheme], tuple[str, ...]]:
