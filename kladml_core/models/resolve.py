@@ -22,7 +22,7 @@ from kladml_core.errors import ConfigError, KladMLError, NotSupportedError, Unus
 from kladml_core.models.base import BaseModel, takes_config
 from kladml_core.models.module_model import Loss, ModuleModel
 from kladml_core.models.torch_model import TorchModel
-from kladml_core.training.failures import told_with_place
+from kladml_core.training.failures import shown, told_with_place
 
 
 @dataclass(frozen=True)
@@ -199,12 +199,13 @@ def _require_fit(
     except TypeError as error:
         takes = [name for name in signature.parameters if name != "self"]
         unknown = [name for name in params if name not in takes]
+        fault = f"it has no parameter {unknown[0]!r}" if unknown else str(error)
         at = f"{key}.{unknown[0]}" if unknown else key
         close = get_close_matches(str(unknown[0]), takes, n=1) if unknown else []
         place = _definition(function)
         hint = f"did you mean {close[0]}?" if close else f"it takes {', '.join(takes) or 'nothing'}"
         raise UnusableError(
-            f"{key} does not fit {target}: {error}", hint=f"{hint} ({place})" if place else hint, **source.at(at)
+            f"{key} does not fit {target}: {fault}", hint=f"{hint} ({place})" if place else hint, **source.at(at)
         ) from error
 
 
@@ -215,7 +216,7 @@ def _definition(function: Callable[..., Any]) -> str:
         _, line = inspect.getsourcelines(function)
     except (OSError, TypeError):
         return ""
-    return f"{file}:{line}"
+    return f"{shown(str(file))}:{line}"
 
 
 def _import_file(path: Path) -> ModuleType:
