@@ -14,8 +14,11 @@ COMMAND = (sys.executable, "-m", "kladml_tui")
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process's environment, with the code under test importable from anywhere."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), **more}
+    """This process's environment, with the code under test importable from anywhere.
+
+    Workers get one thread each: several at once on few cores would spin waiting for one another.
+    """
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
 
 
 def kladml(*arguments: str | Path, cwd: Path, timeout: float = 100, **more: str) -> subprocess.CompletedProcess[str]:

@@ -31,7 +31,11 @@ class Tmux:
         self._tmux("-f", "/dev/null", "new-session", "-d", *self._size, "-c", str(self._directory), shell)
         self._tmux("set-option", "-g", "status", "off")
         self._tmux("resize-window", *self._size)
-        self.expect("^prompt>")
+        try:
+            self.expect("^prompt>")
+        except AssertionError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
