@@ -13,7 +13,6 @@ from textual.widgets.option_list import Option
 
 from kladml_tui.text import one_line
 
-
 MOST = 100
 """Problems shown; who has more mends these first."""
 

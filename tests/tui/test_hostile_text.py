@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import numpy as np
 import pytest
 from textual.app import App, ComposeResult
 from textual.widget import Widget
-from textual.widgets import OptionList, Tree
+from textual.widgets import OptionList
 
 from kladml_core.metrics.columns import RECORD
 from kladml_core.metrics.reduce import SeriesBuffer
@@ -20,6 +19,8 @@ from kladml_tui.text import notice, one_line
 from kladml_tui.widgets.chart import Chart, Curve, Mark
 from kladml_tui.widgets.editor_bar import EditorBar, EditorState
 from kladml_tui.widgets.problem_list import Finding, ProblemList
+from kladml_tui.widgets.runs_table import RunsTable
+from kladml_tui.widgets.workspace_tree import WorkspaceTree
 from tests.tui.editing import EditorApp, opened, until
 from tests.tui.hostile import HOSTILE, drawn, harmless, hostile_workspace
 
@@ -113,13 +114,6 @@ async def test_the_editor_shows_a_hostile_file_and_goes_on(text: str, tmp_path: 
         assert "YM" in drawn(app)
 
 
-def unfold(tree: Tree[object]) -> None:
-    """Opens what can be opened; the rest follows once it is filled."""
-    for node in list(tree._tree_nodes.values()):
-        if node.allow_expand and not node.is_expanded:
-            node.expand()
-
-
 @ALL
 async def test_every_surface_of_the_app_shows_hostile_text_as_it_is(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -128,7 +122,7 @@ async def test_every_surface_of_the_app_shows_hostile_text_as_it_is(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     own = tmp_path / "config" / "kladml" / "themes"
     own.mkdir(parents=True)
-    (own / "broken.yaml").write_bytes(f"TH{text}: 1\n".encode("utf-8", "surrogateescape"))
+    (own / "broken.yaml").write_bytes(f"'TH{text}': 1\n".encode("utf-8", "surrogateescape"))
     workspace = tmp_path / "workspace"
     workspace.mkdir()
     hostile_workspace(workspace, text)
@@ -139,36 +133,58 @@ async def test_every_surface_of_the_app_shows_hostile_text_as_it_is(
 
         def look() -> str:
             pictures.append(drawn(app))
-            assert harmless(pictures[-1])
-            assert app.is_running
+            assert harmless(pictures[-1]), pictures[-1]
             return pictures[-1]
 
         async def press(*keys: str) -> None:
             for key in keys:
                 await pilot.press(key)
-                await pilot.pause()
                 look()
 
-        tree = app.screen.query_one(Tree)
-        for _ in range(60):
-            unfold(tree)
-            await pilot.pause(0.05)
-            if all(mark in look() for mark in ("PJ", "EX", "CF", "DS")):
-                break
-        # Every line of the tree in turn, and what is shown of it in every tab.
+        async def shows(*marks: str) -> None:
+            await until(pilot, lambda: all(mark in look() for mark in marks), f"{marks} never came to the screen")
+
+        tree = app.workbench.query_one(WorkspaceTree)
+        await until(pilot, lambda: any(key.startswith("config:") for key in tree.keys))
         tree.focus()
-        await press("g")
-        for _ in range(len(tree._tree_nodes) + 1):
-            await press("enter", "j")
-        await press("slash", *"MT", "escape")
-        for tab in "123456":
-            await press(tab)
-            await asyncio.sleep(0)
-            await pilot.pause(0.1)
-            look()
-        await press("question_mark", "escape", "colon", *"PJ", "escape")
+        await press("g", *"lll", *"jljljl")
+        await shows("PJ", "FM", "EX", "CF", "DS")
+        # Each row in turn: what the workbench shows of a dataset, a config, an experiment with its runs.
+        for key in tree.keys:
+            assert tree.move_to(key)
+            await pilot.pause()
+            await press("enter")
+        (experiment,) = [key for key in tree.keys if key.startswith("runs:") and key.count("/") == 2]
+        tree.move_to(experiment)
+        await until(pilot, lambda: "run_0001" in look())
+        app.workbench.query_one(RunsTable).focus()
+        await press("g", "enter")
+        for tab, marks in enumerate((("val/loss",), ("LG", "ER"), ("CN",), ("YM",), (), ()), 1):
+            await press(str(tab))
+            await shows(*marks)
+        await press("1", "v", "v", "slash", *"MT", "escape")
+        await press("question_mark", "escape")
+        await press("colon", *"th", "escape", "escape")
+        # The editor over the hostile config.
+        (config,) = [key for key in tree.keys if key.startswith("config:")]
+        tree.move_to(config)
+        tree.focus()
+        await press("e")
+        await pilot.pause(0.3)
+        look()
+        assert app.is_running
         assert app.return_code in (None, 0)
 
     everything = "\n".join(pictures)
-    for mark in ("PJ", "EX", "CF", "DS"):
-        assert seen(f"{mark}{text.replace('/', '⧸')}", everything, letters=8), mark
+    on_disk = text.replace("/", "⧸")
+    for mark, as_written in {
+        "PJ": on_disk,
+        "EX": on_disk,
+        "CF": on_disk,
+        "DS": on_disk,
+        "LG": text,
+        "ER": text,
+    }.items():
+        assert seen(f"{mark}{as_written}", everything, letters=8), mark
+    console = one_line(f"CN{text}".encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+    assert seen(console.partition("\\n")[0], everything, letters=8)
