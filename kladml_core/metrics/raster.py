@@ -153,11 +153,10 @@ def _with_edges(
     The neighbours outside of the window come one column outside of the canvas, on the line that they are joined by.
     """
     before, after = window.before, window.after
-    outside = [
-        None if edge is None else (edge.position, float((1.0 - fraction(edge.value, limits, log_y)) * height - 0.5))
+    left, right = (
+        None if edge is None else (edge.position, (1.0 - float(fraction(edge.value, limits, log_y))) * height - 0.5)
         for edge in (before, after)
-    ]
-    left, right = outside
+    )
     inner_left = (float(window.position[0]), float(first[0])) if len(column) else right
     inner_right = (float(window.position[-1]), float(last[-1])) if len(column) else left
     if left is not None and inner_left is not None:

@@ -13,7 +13,8 @@ TickRow = tuple[tuple[float, str], ...]
 
 AXIS_ROWS = 2
 """Rows below the canvas: the axis and its numbers."""
-_ASCII = str.maketrans("┤├┼┬┴│└─┊…×◆◇↻•●━–", "++++++`-:~x*o>oo=-")
+_NAMED_FROM = 30
+_ASCII = str.maketrans("┤├┼┬┴│└─┊…×◆◇↻•●━–·", "+++++|`-:~x*o>oo=-,") | {ord("≤"): "<=", ord("∞"): "inf"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,10 @@ def build(width: int, height: int, y_ticks: TickRow, x_ticks: TickRow, name: str
     # plotext lays out cells and no values: what a cell stands for is decided by the raster alone.
     plotext.xlim(0, max(1, columns - 1))
     plotext.ylim(0, max(1, rows - 1))
-    plotext.xticks([_cell(at, columns) for at, _ in x_ticks], [label for _, label in x_ticks])
+    # The name of the axis stands in the corner; a number that would lie there gives way, its tick stays.
+    free = columns - len(name) - 1 if columns > _NAMED_FROM else columns
+    labels = [label if _cell(at, columns) + (len(label) + 1) // 2 < free else "" for at, label in x_ticks]
+    plotext.xticks([_cell(at, columns) for at, _ in x_ticks], labels if free < columns else [t for _, t in x_ticks])
     plotext.yticks([_cell(at, rows) for at, _ in y_ticks], [label for _, label in y_ticks])
     plotext.xaxes(True, False)
     plotext.yaxes(True, False)

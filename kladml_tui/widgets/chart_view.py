@@ -96,14 +96,14 @@ def _roomy(data: Limits, axis: XAxis) -> Limits:
     """Return limits around all data: from 0 where that is near, up to a round number beyond the newest."""
     low, high = data
     if axis == "time":
-        quantum = nice_step(max(high - low, 1.0), 6) / 4
+        quantum = nice_step(max(high - low, 1.0), 24)
         return low, low + max(1, math.ceil((high - low) / quantum)) * quantum
     low, high = int(low), int(high)
     if low == high:
         return low - 1, high + 1
     if 0 < low <= (high - low) // 4:
         low = 0
-    quantum = max(1, int(nice_step(max(high - low, 1), 6) / 4))
+    quantum = max(1, int(nice_step(max(high - low, 1), 24)))
     return low, max(low + 1, -(-high // quantum) * quantum)
 
 
