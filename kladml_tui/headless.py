@@ -28,8 +28,8 @@ KILL_SECONDS = 5.0
 ORPHAN_SECONDS = 10.0
 """How long a run that is no longer live may owe its terminal event before the follower stops waiting for it."""
 
-_TAIL_BYTES = 8192
-_TAIL_LINES = 30
+_TAIL_BYTES = 4096
+_TAIL_LINES = 15
 _ENDS = frozenset({*TERMINAL_KINDS, "run_lost"})
 
 

@@ -61,7 +61,7 @@ class BarConsole:
         if channel == "metrics":
             self._values.update(message["values"])
         elif channel == "events" and message.get("kind") not in _IN_THE_BAR:
-            self._console.print(Text(_event(message), style=_STYLES.get(str(message.get("kind")), "")))
+            self._console.print(Text(event_line(message), style=_STYLES.get(str(message.get("kind")), "")))
 
     def tick(self, status: RunStatus | None) -> None:
         """Draws the bar anew."""
@@ -148,18 +148,3 @@ class _Terminal(RichConsole):
     def on_broken_pipe(self) -> NoReturn:
         """Raises what rich has caught."""
         raise BrokenPipeError
-
-
-def _event(event: Mapping[str, Any]) -> str:
-    """The events of every run in few words, others with all they carry."""
-    kind = event.get("kind")
-    if kind == "checkpoint_saved":
-        marks = " ".join(mark for mark in ("best", "last") if event.get(mark))
-        size, seconds = event.get("bytes"), event.get("seconds")
-        shown = {**{key: event[key] for key in ("time", "kind", "step") if key in event}, "marks": marks or None}
-        if isinstance(size, int):
-            shown["size"] = f"{size / 1e6:.1f} MB"
-        if isinstance(seconds, int | float):
-            shown["took"] = f"{seconds * 1000:.0f} ms"
-        return event_line(shown)
-    return event_line(event)
