@@ -15,6 +15,8 @@ SMOOTHING_LEVELS = (0.6, 0.9, 0.98, 0.0)
 """What the smoothing key goes through, after what the curve came with."""
 _NARROWEST: dict[XAxis, float] = {"step": 4, "epoch": 4, "time": 0.05}
 _KEEP_ABOVE = 0.6
+_FROM_ZERO = 0.4
+"""A y axis whose least value is below this share of the greatest begins at 0: a falling loss moves it seldom."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,8 @@ def _linear(low: float, high: float) -> Limits:
             room = 1.0 if middle == 0.0 else 1e-300
         low, high = middle - room, middle + room
         return max(low, -1.7e308), min(high, 1.7e308)
+    if 0 < low < _FROM_ZERO * high:
+        low = 0.0
     step = nice_step(high - low, 5) / 2
     bottom, top = math.floor(low / step) * step, math.ceil(high / step) * step
     return (bottom if bottom <= low else low), (top if math.isfinite(top) and top >= high else high)

@@ -137,8 +137,8 @@ async def test_a_live_run_redraws_only_the_lines_that_changed() -> None:
         app.chart.show([Curve("loss", series(values), 0, False)])
         await shown(pilot, "loss")
         before = [app.chart.render_line(y) for y in range(24)]
-        app.chart.show([Curve("loss", series([*values, 0.4]), 0, False)])
-        await shown(pilot, "loss 0.4")
+        app.chart.show([Curve("loss", series([*values, 0.6]), 0, False)])
+        await shown(pilot, "loss 0.6")
         after = [app.chart.render_line(y) for y in range(24)]
         same = sum(old is new for old, new in zip(before, after, strict=True))
         assert 15 <= same < 24
@@ -152,6 +152,34 @@ async def test_many_snapshots_in_a_row_are_drawn_a_few_times_and_the_last_one_wi
         for i in range(2, 60):
             app.chart.show([Curve("loss", series([1.0] * i))])
         app.chart.show([Curve("loss", series([1.0, 7.5]))])
+        await shown(pilot, "loss 7.5")
+
+
+async def test_another_theme_recolours_the_chart_at_once() -> None:
+    app = ChartApp()
+    async with app.run_test(size=(100, 24)) as pilot:
+        app.chart.show([Curve("loss", falling())])
+        await shown(pilot, "loss")
+
+        def ground() -> object:
+            style = next(iter(app.chart.render_line(5))).style
+            return style.bgcolor if style else None
+
+        before = ground()
+        app.theme = "textual-light"
+        await until(pilot, lambda: ground() != before, "the ground has kept its colour")
+
+
+async def test_what_came_while_the_chart_was_hidden_is_there_when_it_is_shown() -> None:
+    app = ChartApp()
+    async with app.run_test(size=(100, 24)) as pilot:
+        app.chart.show([Curve("loss", series([1.0]))])
+        await shown(pilot, "loss 1")
+        app.chart.display = False
+        await until(pilot, lambda: not app.chart.is_on_screen, "still there")
+        app.chart.show([Curve("loss", series([1.0, 7.5]))])
+        app.chart.display = True
+        await until(pilot, lambda: app.chart.is_on_screen, "not back")
         await shown(pilot, "loss 7.5")
 
 
