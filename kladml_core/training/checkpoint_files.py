@@ -146,7 +146,8 @@ def verify(path: Path) -> str | None:
 def write_hint(checkpoints: Path, which: str, name: str) -> None:
     """Names a checkpoint in latest.json or best.json. A hint and no more, so that a full disk is no error here."""
     try:
-        write_json(checkpoints / f"{which}.json", {"name": name, "step": int(name.removeprefix("step-"))})
+        hint = {"name": name, "step": int(name.removeprefix("step-"))}
+        write_json(checkpoints / f"{which}.json", hint, durable=False)
     except OSError:
         # The checkpoint itself is written; the manifests say the same as the hint.
         pass

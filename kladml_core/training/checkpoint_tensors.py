@@ -22,6 +22,7 @@ from torch import Tensor
 
 CHUNK_BYTES = 8 << 20
 _ALIGNMENT = 8
+_WORTH_A_THREAD = 1 << 20
 _NAMES = {
     torch.float64: "F64",
     torch.float32: "F32",
@@ -83,7 +84,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> WrittenFile:
 
 
 def write_chunks(path: Path, parts: Iterable[bytes | memoryview]) -> WrittenFile:
-    """Writes a new file of these parts, hashing on a second thread, and waits until the disk has it.
+    """Writes a new file of these parts, hashing large ones on a second thread, and waits until the disk has it.
 
     Raises:
         OSError: it could not be written.
@@ -94,12 +95,16 @@ def write_chunks(path: Path, parts: Iterable[bytes | memoryview]) -> WrittenFile
             view = memoryview(part)
             for start in range(0, len(view), CHUNK_BYTES):
                 chunk = view[start : start + CHUNK_BYTES]
-                hashing = hasher.submit(digest.update, chunk)
+                # Handing a small piece to a thread takes longer than hashing it.
+                hashing = hasher.submit(digest.update, chunk) if len(chunk) >= _WORTH_A_THREAD else None
                 written = 0
                 while written < len(chunk):
                     written += file.write(chunk[written:])
                 size += written
-                hashing.result()
+                if hashing is None:
+                    digest.update(chunk)
+                else:
+                    hashing.result()
         os.fsync(file.fileno())
     return WrittenFile(size, digest.hexdigest())
 
