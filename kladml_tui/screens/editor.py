@@ -34,6 +34,7 @@ class ConfigEditor(FileScreen):
     Args:
         path: the file; a missing one is made when it is first saved.
         workspace: where its targets, datasets and paths are looked up; found from the file when None.
+        line: where the cursor stands at first, from 1.
     """
 
     CSS_PATH = "editor.tcss"
@@ -49,8 +50,9 @@ class ConfigEditor(FileScreen):
 
         path: Path
 
-    def __init__(self, path: Path, *, workspace: Path | None = None) -> None:
+    def __init__(self, path: Path, *, workspace: Path | None = None, line: int | None = None) -> None:
         super().__init__(path, workspace)
+        self._first_line = line
         self._check_timer: Timer | None = None
         self.checked_text: str | None = None
         """The text that the problems on the screen belong to; None before the first check."""
@@ -121,6 +123,10 @@ class ConfigEditor(FileScreen):
         """The bar says how the text stands; one that was just read is checked at once."""
         self._show_bar()
         if read:
+            if self._first_line is not None:
+                row = min(self._first_line, self._area.document.line_count) - 1
+                self._area.move_cursor((row, 0), center=True)
+                self._first_line = None
             self._check_now()
 
     def _show_bar(self) -> None:

@@ -1,0 +1,179 @@
+"""The app: one workspace, one monitor, the workbench; what is slow is loaded and looked up in threads."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+from textual import on, work
+from textual.app import App
+from textual.command import Provider
+from textual.screen import Screen
+from textual.worker import Worker
+
+from kladml_core.runs.rundir import RunDirectory
+from kladml_core.workspace.workspace import Workspace
+from kladml_tui import faults, keymap, themes, view_state
+from kladml_tui.census import Census
+from kladml_tui.monitor import Monitor
+from kladml_tui.screens.workbench import Workbench
+from kladml_tui.text import notice
+
+if TYPE_CHECKING:
+    from kladml_tui.screens.editor import ConfigEditor
+
+LOOK_SECONDS = 2.0
+"""Between two looks at the names in the workspace."""
+WHOLE_LOOKS = 15
+"""Each so manieth look takes in every run, for what others did to runs that had ended."""
+
+
+def _palette() -> type[Provider]:
+    from kladml_tui.palette import Commands
+
+    return Commands
+
+
+class KladMLApp(App[None]):
+    """The workbench of one workspace.
+
+    Args:
+        workspace: its root.
+
+    Raises:
+        ConfigError: kladml.yaml is wrong.
+    """
+
+    TITLE = "KladML"
+    # Textual loads no stylesheet of the first screen itself.
+    CSS_PATH = "screens/workbench.tcss"
+    COMMANDS = {_palette}
+
+    def __init__(self, workspace: Path) -> None:
+        self.workspace = Workspace.open(workspace)
+        settings = self.workspace.settings
+        self._chosen_theme, self._notices = themes.load_theme(settings.ui.theme)
+        super().__init__()
+        self.monitor = Monitor()
+        self.census = Census(self.workspace)
+        self._looking = asyncio.Event()
+        self._theme_files: frozenset[tuple[str, int, int]] = frozenset()
+        self._state_file = view_state.state_file(self.workspace.root)
+        self._saved = view_state.load(self._state_file)
+        self.workbench = Workbench(self.workspace, self.monitor, self._saved, self.look_again)
+        self._notices += keymap.apply(self, settings.ui.keymap)
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Our own variables, for Textual's own themes."""
+        return themes.variable_defaults()
+
+    def get_default_screen(self) -> Screen[Any]:
+        """The workbench."""
+        return self.workbench
+
+    def on_mount(self) -> None:
+        """Shows the theme; everything slow waits for the first frame."""
+        themes.install(self, {self._chosen_theme.name: self._chosen_theme})
+        self.theme = self._chosen_theme.name
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        self._look_at_workspace()
+        self._load_the_rest()
+
+    @work(group="load", exit_on_error=False)
+    async def _load_the_rest(self) -> None:
+        """What needs numpy, the other themes, and the palette."""
+        await asyncio.to_thread(self.monitor.open)
+        self.workbench.prepare()
+        self.set_interval(1 / self.workspace.settings.ui.fps, self.workbench.drain)
+        await self._load_themes()
+        self.set_interval(LOOK_SECONDS, self._look_at_themes)
+
+    async def _load_themes(self) -> None:
+        self._theme_files = await asyncio.to_thread(themes.stamp)
+        found, problems = await asyncio.to_thread(themes.load_themes)
+        themes.install(self, found)
+        self._tell((*self._notices, *(problem for problem in problems if problem not in self._notices)))
+        self._notices = ()
+
+    @work(group="themes", exclusive=True, exit_on_error=False)
+    async def _look_at_themes(self) -> None:
+        """Shows a theme whose file was changed."""
+        if await asyncio.to_thread(themes.stamp) != self._theme_files:
+            await self._load_themes()
+
+    def _tell(self, problems: tuple[str, ...]) -> None:
+        if problems:
+            notice(self, "\n".join(problems), "warning", title="Settings", timeout=12)
+
+    # Looking at the workspace
+
+    @work(group="census", exit_on_error=False)
+    async def _look_at_workspace(self) -> None:
+        round_number = 0
+        while True:
+            look = await asyncio.to_thread(self.census.names)
+            if round_number == 0 or not look.complete:
+                self.workbench.show_look(look)
+            also = frozenset(self.workbench.runs.visible_keys()[:100])
+            whole = round_number % WHOLE_LOOKS == 0
+            look = await asyncio.to_thread(self.census.states, look, everything=whole, also=also)
+            self.workbench.show_look(look)
+            projects = self.workspace.data / "projects"
+            self.monitor.keep((reference, RunDirectory(projects / reference)) for reference in look.live)
+            for failure in self.monitor.failures():
+                notice(self, failure, "error", title="Not readable")
+            await self._save_state()
+            round_number += 1
+            self._looking.clear()
+            try:
+                await asyncio.wait_for(self._looking.wait(), LOOK_SECONDS)
+            except TimeoutError:
+                pass
+
+    def look_again(self) -> None:
+        """Looks at the workspace now."""
+        self._looking.set()
+
+    async def _save_state(self) -> None:
+        state = self.workbench.state
+        if state != self._saved:
+            self._saved = state
+            try:
+                await asyncio.to_thread(view_state.save, self._state_file, state)
+            except OSError:
+                pass  # the memory of where the person was is not worth a notice
+
+    def on_config_editor_launch_requested(self, message: ConfigEditor.LaunchRequested) -> None:
+        """The editor checked and saved a config that is to run: on the workbench one sees it start."""
+        if self.screen is not self.workbench:
+            self.pop_screen()
+        self.workbench.train(message.path)
+
+    # Leaving
+
+    async def action_quit(self) -> None:
+        """Leaves the app and says what goes on."""
+        self.workbench.remember()
+        await self._save_state()
+        count = len(self.workbench.look.live)
+        message = (
+            f"{count} run{'s go' if count > 1 else ' goes'} on; kladml-tui shows {'them' if count > 1 else 'it'} again."
+        )
+        self.exit(message=Text(message) if count else None)
+
+    def action_help_quit(self) -> None:
+        """Ctrl-C: says how to leave."""
+        notice(self, "q leaves the app; runs go on.")
+
+    async def on_unmount(self) -> None:
+        """Ends the threads."""
+        self.census.closed = True
+        await asyncio.to_thread(self.monitor.close)
+
+    @on(Worker.StateChanged)
+    def _worker_changed(self, event: Worker.StateChanged) -> None:
+        faults.tell(self, event)

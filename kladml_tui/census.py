@@ -1,0 +1,180 @@
+"""What the workspace holds and which runs are live, looked up on disk: in threads only, the screen gets snapshots."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kladml_core.runs.files import read_object
+from kladml_core.runs.rundir import RunDirectory
+from kladml_core.runs.status import LIVE, STATUSES, read_status
+from kladml_core.workspace.workspace import Workspace
+
+_PAUSE_EVERY = 200
+_PAUSE_SECONDS = 0.002
+"""A breath now and then, so that a long look does not take the processor from the screen."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment and its runs, newest first."""
+
+    project: str
+    family: str
+    name: str
+    directory: Path = field(compare=False)
+    runs: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """`project/family/experiment`."""
+        return f"{self.project}/{self.family}/{self.name}"
+
+    def run(self, name: str) -> RunDirectory:
+        """The directory of one of its runs."""
+        return RunDirectory(self.directory / name)
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What is known of a run without opening more than its state."""
+
+    status: str
+    changed: float
+    """When its state was last written, unix seconds; 0 where there is none."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """The workspace as it was at one moment."""
+
+    projects: tuple[str, ...] = ()
+    families: tuple[tuple[str, str], ...] = ()
+    experiments: tuple[Experiment, ...] = ()
+    configs: tuple[Path, ...] = ()
+    datasets: tuple[Path, ...] = ()
+    states: Mapping[str, RunState] = field(default_factory=dict)
+    """By reference; runs that were not looked at yet are missing."""
+    complete: bool = False
+    """Whether every run has been looked at."""
+
+    @property
+    def live(self) -> tuple[str, ...]:
+        """References of the runs of which more is to come."""
+        return tuple(reference for reference, state in self.states.items() if state.status in LIVE)
+
+    def experiments_in(self, prefix: str) -> tuple[Experiment, ...]:
+        """The experiments of a project, a family or of all (""); an experiment's own key gives it alone."""
+        if not prefix:
+            return self.experiments
+        return tuple(one for one in self.experiments if one.key == prefix or one.key.startswith(f"{prefix}/"))
+
+
+class Census:
+    """Remembers between looks what cannot have changed, so that a later look costs little."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._runs: dict[Path, tuple[int, tuple[str, ...]]] = {}
+        self._states: dict[str, RunState] = {}
+        self._stamps: dict[str, int] = {}
+        self.closed = False
+        """Set from outside: a look that is going on gives up."""
+
+    def names(self) -> Look:
+        """Everything by name; the states are those of earlier looks."""
+        workspace = self._workspace
+        projects, families, experiments = [], [], []
+        for project in workspace.projects():
+            projects.append(project)
+            for family in workspace.families(project):
+                families.append((project, family))
+                for name in workspace.experiments(project, family):
+                    directory = workspace.data / "projects" / project / family / name
+                    runs = self._runs_of(directory, project, family, name)
+                    experiments.append(Experiment(project, family, name, directory, runs))
+        known = {f"{one.key}/{run}" for one in experiments for run in one.runs}
+        if len(known) != len(self._states):
+            self._states = {reference: state for reference, state in self._states.items() if reference in known}
+        return Look(
+            tuple(projects),
+            tuple(families),
+            tuple(experiments),
+            tuple(workspace.configs()),
+            tuple(workspace.datasets()),
+            dict(self._states),
+            complete=len(known) == len(self._states),
+        )
+
+    def states(self, look: Look, *, everything: bool, also: frozenset[str] = frozenset()) -> Look:
+        """The same look with the states brought up to date.
+
+        Args:
+            look: from `names`.
+            everything: look at each run; otherwise at those that are new or live.
+            also: references of further runs to look at.
+        """
+        looked = 0
+        for experiment in look.experiments:
+            for name in experiment.runs:
+                reference = f"{experiment.key}/{name}"
+                known = self._states.get(reference)
+                if known is not None and not everything and known.status not in LIVE and reference not in also:
+                    continue
+                if self.closed:
+                    return look
+                self._look_at(experiment.run(name), reference, known)
+                looked += 1
+                if looked % _PAUSE_EVERY == 0:
+                    time.sleep(_PAUSE_SECONDS)
+        return Look(
+            look.projects,
+            look.families,
+            look.experiments,
+            look.configs,
+            look.datasets,
+            dict(self._states),
+            complete=True,
+        )
+
+    def _runs_of(self, directory: Path, project: str, family: str, name: str) -> tuple[str, ...]:
+        try:
+            stamp = directory.stat().st_mtime_ns
+        except OSError:
+            return ()
+        known = self._runs.get(directory)
+        # A directory changed within the clock's last tick may change again under the same stamp.
+        if known is not None and known[0] == stamp and time.time_ns() - stamp > 2_000_000_000:
+            return known[1]
+        runs = tuple(run.path.name for run in self._workspace.runs(project, family, name))
+        self._runs[directory] = (stamp, runs)
+        return runs
+
+    def _look_at(self, run: RunDirectory, reference: str, known: RunState | None) -> None:
+        try:
+            stamp = os.stat(run.state_json).st_mtime_ns
+        except OSError:
+            stamp = 0
+        if known is not None and known.status not in LIVE and stamp and stamp == self._stamps.get(reference):
+            return
+        self._stamps[reference] = stamp
+        status = (read_object(run.state_json) or {}).get("status") if stamp else None
+        if status not in STATUSES or status in LIVE:
+            status = read_status(run).status
+        self._states[reference] = RunState(status, stamp / 1e9)
+
+
+def runs_of(look: Look, prefix: str) -> list[tuple[str, RunDirectory]]:
+    """The runs below a project, family or experiment, newest first.
+
+    Within one experiment the newest is the one with the highest number; over several, the one that wrote last.
+    """
+    experiments = look.experiments_in(prefix)
+    found = [(f"{one.key}/{name}", one.run(name)) for one in experiments for name in one.runs]
+    if len(experiments) > 1:
+        states, never = look.states, RunState("", 0.0)
+        found.sort(key=lambda item: states.get(item[0], never).changed, reverse=True)
+    return found

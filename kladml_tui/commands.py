@@ -1,0 +1,106 @@
+"""Every action of the app, declared once: id, keys, title, help, scope. Bindings, footer, palette and help follow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from textual.binding import Binding, BindingType
+
+Scope = Literal["workbench", "config", "run", "lists", "tree"]
+"""Where the keys hold: everywhere on the workbench, on a config, on a run, in any list, in the tree alone."""
+
+SCOPES: dict[Scope, str] = {
+    "config": "The config under the cursor",
+    "run": "The run under the cursor",
+    "lists": "Moving about",
+    "tree": "The tree",
+    "workbench": "Everywhere",
+}
+"""The scopes in the order of the help, with their headings."""
+
+TABS = ("curves", "events", "console", "config", "checkpoints", "provenance")
+
+
+@dataclass(frozen=True)
+class Command:
+    """One action."""
+
+    id: str
+    """Names it in kladml.yaml's ui.keymap."""
+    keys: str
+    """Its default keys, parted by commas, as Textual names them."""
+    title: str
+    """A word or two, for the footer."""
+    help: str
+    """A sentence, for help and palette."""
+    scope: Scope
+    action: str
+    """The action as Textual writes it, e.g. `stop_run`, `tab('events')`."""
+    footer: bool = False
+    palette: bool = True
+    """Whether the palette lists it; keys that only move about are not worth a line there."""
+
+    def binding(self) -> Binding:
+        """The binding as Textual takes it; the keymap finds it by its id."""
+        return Binding(
+            self.keys, self.action, self.title, show=self.footer, id=self.id, tooltip=self.help, key_display=None
+        )
+
+
+def _tabs() -> Iterator[Command]:
+    for number, tab in enumerate(TABS, 1):
+        what = f"Show the run's {tab}."
+        yield Command(f"tab.{tab}", str(number), tab.capitalize(), what, "run", f"tab('{tab}')")
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("config.train", "t", "train", "Check the config and start a run of it.", "config", "train", True),
+    Command("config.edit", "e", "edit", "Edit the config here, checked while you type.", "config", "edit", True),
+    Command(
+        "config.external", "E", "$EDITOR", "Edit the config in the editor that $EDITOR names.", "config", "external"
+    ),
+    Command("run.stop", "s", "stop", "Ask the run to save a checkpoint and stop; asks you first.", "run", "stop", True),
+    Command(
+        "run.terminate", "S", "signal", "Send SIGTERM to a run that does not heed the stop request.", "run", "terminate"
+    ),
+    Command("run.resume", "r", "resume", "Go on from the run's newest checkpoint.", "run", "resume", True),
+    Command("run.clone", "n", "clone", "Open a copy of the run's config in the editor.", "run", "clone", True),
+    *_tabs(),
+    Command("runs.filter", "slash", "filter", "Show only the runs that match some words.", "workbench", "filter", True),
+    Command("copy", "y", "copy", "Copy the run's reference, or the config's path.", "workbench", "copy"),
+    Command("pane.next", "tab", "pane", "Go to the next pane.", "workbench", "pane(1)", True, False),
+    Command(
+        "pane.previous", "shift+tab", "Pane back", "Go to the previous pane.", "workbench", "pane(-1)", False, False
+    ),
+    Command("back", "escape", "Back", "Leave the filter, or go back a pane.", "workbench", "back", False, False),
+    Command("tree.narrower", "less_than_sign", "Tree narrower", "Make the tree narrower.", "workbench", "widen(-2)"),
+    Command("tree.wider", "greater_than_sign", "Tree wider", "Make the tree wider.", "workbench", "widen(2)"),
+    Command(
+        "runs.shorter", "comma", "Runs shorter", "Show fewer lines of the list of runs.", "workbench", "heighten(-2)"
+    ),
+    Command(
+        "runs.taller", "full_stop", "Runs taller", "Show more lines of the list of runs.", "workbench", "heighten(2)"
+    ),
+    Command("look", "R", "Look again", "Look at the workspace's files again.", "workbench", "look"),
+    Command("help", "question_mark", "help", "What the keys do here.", "workbench", "help", True),
+    Command("palette", "colon", "commands", "Find a command by its name.", "workbench", "palette", True, False),
+    Command("quit", "q", "quit", "Leave the app. Runs go on.", "workbench", "leave", True),
+    Command("list.down", "down,j", "Down", "One line down.", "lists", "down", False, False),
+    Command("list.up", "up,k", "Up", "One line up.", "lists", "up", False, False),
+    Command("list.page_down", "pagedown,ctrl+d", "Page down", "One page down.", "lists", "page(1)", False, False),
+    Command("list.page_up", "pageup,ctrl+u", "Page up", "One page up.", "lists", "page(-1)", False, False),
+    Command("list.top", "home,g", "Top", "To the first line.", "lists", "top", False, False),
+    Command("list.bottom", "end,G", "Bottom", "To the last line.", "lists", "bottom", False, False),
+    Command("list.open", "enter", "Open", "Open what the cursor is on.", "lists", "choose", False, False),
+    Command("tree.close", "left,h", "Close", "Close a branch, or go to its parent.", "tree", "fold", False, False),
+    Command("tree.open", "right,l", "Open", "Open a branch, or go into it.", "tree", "unfold", False, False),
+)
+
+BY_ID = {command.id: command for command in COMMANDS}
+
+
+def bindings(*scopes: Scope) -> list[BindingType]:
+    """The bindings of some scopes, in the order of the declarations."""
+    return [command.binding() for command in COMMANDS if command.scope in scopes]

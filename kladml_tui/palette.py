@@ -1,0 +1,49 @@
+"""The palette: every command by its name, and the themes."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
+
+from kladml_tui import themes
+from kladml_tui.commands import COMMANDS
+from kladml_tui.screens.workbench import Workbench
+from kladml_tui.text import one_line
+from kladml_tui.widgets.key_bar import key_name
+
+
+class Commands(Provider):
+    """The commands that mean something now, then those of the themes."""
+
+    def _entries(self) -> list[tuple[str, str, partial[object]]]:
+        """Name, help and what to do."""
+        found: list[tuple[str, str, partial[object]]] = []
+        screen = self.screen
+        if isinstance(screen, Workbench):
+            active = {binding.binding.id: binding for binding in screen.active_bindings.values()}
+            for command in COMMANDS:
+                binding = active.get(command.id)
+                if command.palette and binding is not None and binding.enabled:
+                    key = key_name(binding.binding.key)
+                    found.append(
+                        (f"{command.title}  ({key})", command.help, partial(screen.run_action, command.action))
+                    )
+        for name in sorted(themes.installed(self.app)):
+            words = f"theme {one_line(name)}"
+            found.append((words, "Use this theme until the app is left.", partial(setattr, self.app, "theme", name)))
+        return found
+
+    async def discover(self) -> Hits:
+        """Everything, before a letter is typed."""
+        for name, help_text, action in self._entries():
+            yield DiscoveryHit(Content(name), action, text=name, help=help_text)
+
+    async def search(self, query: str) -> Hits:
+        """What matches the letters, in name or help."""
+        matcher = self.matcher(query)
+        for name, help_text, action in self._entries():
+            score = max(matcher.match(name), matcher.match(help_text) * 0.8)
+            if score > 0:
+                yield Hit(score, Content(name), action, text=name, help=help_text)

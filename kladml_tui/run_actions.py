@@ -1,0 +1,94 @@
+"""What a person does with configs and runs: start, stop, signal, resume, clone. Called in threads only."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+from pathlib import Path
+
+from kladml_core.errors import KladMLError, UnusableError
+from kladml_core.runs.rundir import RunDirectory
+from kladml_core.runs.stop import request_stop, terminate
+from kladml_core.workspace.workspace import Workspace
+
+BY = "the app"
+"""Who asks, as the run's event says it."""
+
+
+def start(config: Path, workspace: Path) -> RunDirectory:
+    """Checks a config and starts a run of it.
+
+    Raises:
+        KladMLError: the config is wrong, names what cannot be used, or the worker does not start.
+    """
+    from kladml_core.runs.launch import launch, prepare  # pydantic: not before the first frame
+
+    return launch(prepare(config, workspace=workspace))
+
+
+def resume(run: RunDirectory, workspace: Path) -> RunDirectory:
+    """Starts the run's next attempt; raises as `kladml_core.runs.launch.resume`."""
+    from kladml_core.runs.launch import resume as resume_run
+
+    return resume_run(run, workspace=workspace)
+
+
+def stop(run: RunDirectory) -> None:
+    """Asks the run to save a checkpoint and stop."""
+    request_stop(run, by=BY)
+
+
+def send_term(run: RunDirectory) -> None:
+    """Sends SIGTERM to the run's worker."""
+    terminate(run, signal.SIGTERM)
+
+
+def clone(run: RunDirectory, workspace: Workspace) -> Path:
+    """Writes a copy of the run's config into the first folder of configs, under a name of its own.
+
+    Raises:
+        UnusableError: the run has no config, or the copy cannot be written.
+    """
+    folder = workspace.settings.config_dirs[0] if workspace.settings.config_dirs else workspace.root
+    name = re.sub(r"[^\w.-]+", "-", f"{run.ref.experiment}-{run.ref.run.removeprefix('run_')}").strip("-.") or "copy"
+    try:
+        text = run.config.read_bytes()
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 1000):
+            path = folder / (f"{name}.yaml" if number == 1 else f"{name}-{number}.yaml")
+            try:
+                with path.open("xb") as file:
+                    file.write(text)
+                return path
+            except FileExistsError:
+                continue
+    except OSError as error:
+        raise UnusableError(f"cannot copy {run.config}: {error.strerror}") from error
+    raise UnusableError(f"there are a thousand copies named {name} in {folder}")
+
+
+def edit_outside(path: Path) -> None:
+    """Runs $VISUAL or $EDITOR on a file, in the terminal that the app has left for it.
+
+    Raises:
+        UnusableError: neither is set, or it cannot be run.
+    """
+    command = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+    if not command:
+        raise UnusableError("$EDITOR is not set", hint="e edits here in the app")
+    try:
+        words = shlex.split(command)
+        subprocess.run([*words, str(path)], check=False)
+    except (OSError, ValueError) as error:
+        raise UnusableError(f"{command} cannot be run: {error}") from error
+
+
+def place_of(error: KladMLError, workspace: Path) -> tuple[Path, int] | None:
+    """The file and line that an error is about, where the editor can go there."""
+    if not error.file or error.line is None or not str(error.file).endswith((".yaml", ".yml")):
+        return None
+    path = Path(error.file)
+    return (path if path.is_absolute() else workspace / path), error.line

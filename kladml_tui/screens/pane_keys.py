@@ -1,0 +1,128 @@
+"""Going about the workbench: panes, tabs, sizes and the filter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from textual import on
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Input
+
+from kladml_tui.text import notice
+
+if TYPE_CHECKING:
+    from kladml_tui.view_state import ViewState
+    from kladml_tui.widgets.preview import Preview
+    from kladml_tui.widgets.run_view import RunView
+    from kladml_tui.widgets.runs_table import RunsTable
+    from kladml_tui.widgets.workspace_tree import WorkspaceTree
+
+_NARROWEST, _SHORTEST = 16, 3
+
+
+class PaneKeys(Screen[None]):
+    """The actions; the panes themselves are the heir's."""
+
+    state: ViewState
+    nodes: WorkspaceTree
+    runs: RunsTable
+    view: RunView
+    preview: Preview
+    remember: Callable[[], None]
+    apply_sizes: Callable[[], None]
+
+    @property
+    def pane(self) -> str:
+        """The pane that has the keys: tree, runs or view."""
+        focused = self.focused
+        if focused is None or focused is self.nodes:
+            return "tree"
+        return "runs" if focused is self.runs or focused is self.filter_field else "view"
+
+    @property
+    def filter_field(self) -> Input:
+        """Where the filter is typed."""
+        return self.query_one("#filter", Input)
+
+    def panes(self) -> dict[str, Widget]:
+        """The panes on the screen, from left to right, and what in each takes the keys."""
+        panes: dict[str, Widget] = {"tree": self.nodes}
+        if not self.runs.display:
+            return panes | {"view": self.preview.target}
+        panes["runs"] = self.runs
+        if self.view.target is not None:
+            panes["view"] = self.view.target
+        return panes
+
+    def go_to_pane(self, pane: str) -> None:
+        """Gives a pane the keys; on a narrow screen the tree comes and goes with them."""
+        widget = self.panes().get(pane, self.nodes)
+        self.set_class(widget is self.nodes, "-tree")
+        widget.focus()
+
+    def pane_after(self, widget: Widget) -> None:
+        """Enter goes on to the pane that shows what was chosen."""
+        if widget is self.nodes:
+            self.go_to_pane("runs" if self.runs.display else "view")
+        elif widget is self.runs:
+            self.go_to_pane("view")
+
+    def action_pane(self, by: int) -> None:
+        """To the next pane."""
+        names = list(self.panes())
+        at = names.index(self.pane) if self.pane in names else 0
+        self.go_to_pane(names[(at + by) % len(names)])
+
+    def action_back(self) -> None:
+        """Out of the filter, or a pane back."""
+        if self.focused is self.filter_field or (self.pane == "runs" and self.runs.filter):
+            self.filter_field.value = ""
+            self._leave_filter()
+        elif self.pane == "view" and self.runs.display:
+            self.go_to_pane("runs")
+        else:
+            self.go_to_pane("tree")
+
+    def action_tab(self, tab: str) -> None:
+        """Opens a tab of the run's view."""
+        self.view.open_tab(tab)
+        self.refresh_bindings()
+        self.remember()
+
+    def action_widen(self, by: int) -> None:
+        """Another width of the tree."""
+        width = (self.state.tree_width or self.nodes.outer_size.width or 30) + by
+        self.state = replace(self.state, tree_width=max(_NARROWEST, min(width, self.app.size.width // 2)))
+        self.apply_sizes()
+
+    def action_heighten(self, by: int) -> None:
+        """Another height of the list of runs."""
+        height = (self.state.runs_height or self.runs.outer_size.height) + by
+        self.state = replace(self.state, runs_height=max(_SHORTEST, min(height, self.app.size.height - 12)))
+        self.apply_sizes()
+
+    # The filter
+
+    def action_filter(self) -> None:
+        """Asks for the words that a run must match."""
+        if not self.runs.display:
+            notice(self.app, "There is no list of runs here to filter.")
+            return
+        self.filter_field.display = True
+        self.filter_field.value = self.runs.filter
+        self.filter_field.focus()
+
+    @on(Input.Changed, "#filter")
+    def _filter_typed(self, event: Input.Changed) -> None:
+        self.runs.filter = event.value
+        self.runs.refresh()
+
+    @on(Input.Submitted, "#filter")
+    def _leave_filter(self) -> None:
+        self.runs.filter = self.filter_field.value
+        self.filter_field.display = bool(self.runs.filter)
+        self.runs.focus()
+        self.remember()

@@ -1,0 +1,222 @@
+"""What is done with configs and runs on the workbench: train, edit, stop, resume, clone. Threads do the work."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textual import work
+
+from kladml_core.errors import KladMLError
+from kladml_core.runs.rundir import RunDirectory
+from kladml_tui import run_actions
+from kladml_tui.commands import BY_ID
+from kladml_tui.run_line import duration
+from kladml_tui.screens.ask import Ask
+from kladml_tui.screens.help import Help, keys_now
+from kladml_tui.screens.pane_keys import PaneKeys
+from kladml_tui.text import notice
+
+if TYPE_CHECKING:
+    from kladml_core.workspace.workspace import Workspace
+
+_ON_CONFIG = frozenset({"train", "edit", "external"})
+_ON_RUN = frozenset({"stop", "terminate", "resume", "clone", "tab"})
+
+
+class RunKeys(PaneKeys):
+    """The actions on what is under the cursor."""
+
+    workspace: Workspace
+    reveal_run: Callable[[RunDirectory], None]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked: dict[str, float] = {}
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that mean nothing here are neither shown nor heard."""
+        if not self.query("#keys"):
+            return True
+        if action in _ON_CONFIG:
+            return self.config_here is not None
+        return self._may(action) if action in _ON_RUN else True
+
+    def _may(self, action: str) -> bool:
+        run = self.run_here
+        line = self.runs.line_of(run.reference) if run is not None else None
+        if run is None or line is None or action in ("tab", "clone"):
+            return run is not None
+        if action in ("stop", "terminate"):
+            return line.status.live
+        return not line.status.live and line.status.status != "finished"
+
+    @property
+    def run_here(self) -> RunDirectory | None:
+        """The run under the cursor, when runs are on the screen."""
+        return self.runs.current if self.runs.display else None
+
+    @property
+    def config_here(self) -> Path | None:
+        """The config under the cursor of the tree."""
+        node = self.nodes.node
+        return node.path if node is not None and node.kind == "config" else None
+
+    # Configs
+
+    def action_train(self) -> None:
+        """Checks the config under the cursor and starts a run of it."""
+        if self.config_here is not None:
+            self.train(self.config_here)
+
+    @work(group="launch", exit_on_error=False)
+    async def train(self, config: Path) -> None:
+        """Starts a run; a config that is wrong is told once, and the editor is offered."""
+        notice(self.app, f"Checking {config.name} …", timeout=2)
+        try:
+            run = await asyncio.to_thread(run_actions.start, config, self.workspace.root)
+        except KladMLError as error:
+            await self._offer_editor(error, config)
+            return
+        notice(self.app, f"{run.reference} is starting.", title="Launched")
+        self.reveal_run(run)
+        self.action_look()
+
+    async def _offer_editor(self, error: KladMLError, config: Path) -> None:
+        path, line = run_actions.place_of(error, self.workspace.root) or (config, None)
+        where = f"open {path.name} at line {line}" if line else f"open {path.name}"
+        answer = await self.app.push_screen_wait(Ask(f"Not launched\n\n{error}", [("e", where)]))
+        if answer == "e":
+            self.open_editor(path, line)
+
+    def action_edit(self) -> None:
+        """Opens the config under the cursor in the editor."""
+        if self.config_here is not None:
+            self.open_editor(self.config_here)
+
+    def open_editor(self, path: Path, line: int | None = None) -> None:
+        """Opens a config in the editor, at a line where one is given."""
+        from kladml_tui.screens.editor import ConfigEditor  # its syntax highlighting is not needed before
+
+        self.app.push_screen(ConfigEditor(path, workspace=self.workspace.root, line=line), self._edited)
+
+    def _edited(self, _: None) -> None:
+        self.preview.read_again()
+        self.action_look()
+
+    def action_external(self) -> None:
+        """Leaves the terminal to $EDITOR."""
+        config = self.config_here
+        if config is None:
+            return
+        try:
+            with self.app.suspend():
+                run_actions.edit_outside(config)
+        except KladMLError as error:
+            notice(self.app, error, "error", title="No editor")
+        self.preview.read_again()
+
+    # Runs
+
+    @work(group="stop", exit_on_error=False)
+    async def action_stop(self) -> None:
+        """Asks, then asks the run to stop; of a run that was asked already, says what further can be done."""
+        run = self.run_here
+        if run is None:
+            return
+        asked = self._asked.get(run.reference)
+        line = self.runs.line_of(run.reference)
+        if asked is not None or (line is not None and line.status.status == "stopping"):
+            await self._ask_terminate(run, asked)
+            return
+        question = f"Stop {run.reference}?\n\nIt saves a checkpoint at its next step and can be resumed from there."
+        if await self.app.push_screen_wait(Ask(question, [("s", "stop it")])) != "s":
+            return
+        if await self._try(run_actions.stop, run, "Not stopped"):
+            self._asked[run.reference] = time.monotonic()
+            notice(self.app, f"{run.ref.run} is asked to stop. S sends a signal if it does not.", title="Stopping")
+
+    @work(group="stop", exit_on_error=False)
+    async def action_terminate(self) -> None:
+        """Asks, then sends SIGTERM."""
+        run = self.run_here
+        if run is not None:
+            await self._ask_terminate(run, self._asked.get(run.reference))
+
+    async def _ask_terminate(self, run: RunDirectory, asked: float | None) -> None:
+        since = f"It was asked to stop {duration(time.monotonic() - asked)} ago.\n" if asked is not None else ""
+        question = (
+            f"Send SIGTERM to {run.reference}?\n\n{since}It saves a checkpoint; a second one ends it at once."
+        )
+        if await self.app.push_screen_wait(Ask(question, [("S", "send it")])) != "S":
+            return
+        if await self._try(run_actions.send_term, run, "Not signalled"):
+            self._asked.setdefault(run.reference, time.monotonic())
+            notice(self.app, f"SIGTERM was sent to {run.ref.run}.", title="Stopping")
+
+    @work(group="launch", exit_on_error=False)
+    async def action_resume(self) -> None:
+        """Starts the run's next attempt."""
+        run = self.run_here
+        if run is None:
+            return
+        self._asked.pop(run.reference, None)
+        if await self._try(lambda run: run_actions.resume(run, self.workspace.root), run, "Not resumed"):
+            notice(self.app, f"{run.reference} goes on from its newest checkpoint.", title="Resumed")
+            self.action_look()
+
+    @work(group="disk", exit_on_error=False)
+    async def action_clone(self) -> None:
+        """Copies the run's config and opens the copy."""
+        run = self.run_here
+        if run is None:
+            return
+        path = await self._try(lambda run: run_actions.clone(run, self.workspace), run, "Not cloned")
+        if isinstance(path, Path):
+            notice(self.app, f"Copied to {path}", title="Cloned")
+            self.action_look()
+            self.open_editor(path)
+
+    async def _try(self, act: Callable[[RunDirectory], Any], run: RunDirectory, title: str) -> Any:
+        """What the act returned, or True; False after a notice of what went wrong."""
+        try:
+            return await asyncio.to_thread(act, run) or True
+        except KladMLError as error:
+            notice(self.app, error, "error", title=title)
+            return False
+
+    # Anything
+
+    def action_copy(self) -> None:
+        """Puts the reference or the path on the clipboard of the terminal."""
+        config, run = self.config_here, self.run_here
+        text = run.reference if run is not None else str(config or "")
+        if text:
+            self.app.copy_to_clipboard(text)
+            notice(self.app, text, title="Copied")
+
+    def action_look(self) -> None:
+        """Looks at the workspace again."""
+        raise NotImplementedError
+
+    def action_palette(self) -> None:
+        """Every command by its name."""
+        self.app.action_command_palette()
+
+    async def action_leave(self) -> None:
+        """Leaves; runs go on."""
+        await self.app.action_quit()
+
+    def action_help(self) -> None:
+        """What the keys do here."""
+        here = {
+            active.binding.id or key: active.binding
+            for key, active in self.active_bindings.items()
+            if active.binding.id not in BY_ID and active.node not in (self, self.app) and active.binding.description
+        }
+        names = {"tree": "the workspace", "runs": "the list of runs"}
+        title = names.get(self.pane) or (f"the run's {self.view.tab}" if self.runs.display else self.preview.page)
+        self.app.push_screen(Help(title, list(here.values()), keys_now(self.workspace.settings.ui.keymap)))

@@ -1,0 +1,332 @@
+"""The main screen: tree, runs, the run's view. It carries what is selected and what is live to the widgets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.events import DescendantFocus
+from textual.timer import Timer
+from textual.widgets import Input
+from textual.worker import Worker
+
+from kladml_core.runs.rundir import RunDirectory
+from kladml_core.runs.status import LIVE
+from kladml_core.workspace.workspace import Workspace
+from kladml_tui import faults
+from kladml_tui.census import Look, runs_of
+from kladml_tui.commands import bindings
+from kladml_tui.messages import Chosen, Moved, RowsWanted, TabWanted
+from kladml_tui.run_line import RunLine, from_row, from_snapshot
+from kladml_tui.screens.run_keys import RunKeys
+from kladml_tui.text import Severity, notice
+from kladml_tui.view_state import ViewState
+from kladml_tui.widgets.key_bar import KeyBar
+from kladml_tui.widgets.preview import Preview
+from kladml_tui.widgets.run_view import RunView
+from kladml_tui.widgets.runs_table import RunsTable
+from kladml_tui.widgets.status_line import StatusLine
+from kladml_tui.widgets.workspace_tree import Node, WorkspaceTree, experiment_key, place
+
+if TYPE_CHECKING:
+    from kladml_tui.monitor import Batch, Monitor
+
+NARROW = 110
+"""Columns below which the tree is on the screen only while it has the keys."""
+SHORT = 32
+"""Lines below which the list of runs makes room for the run's view."""
+SETTLE_SECONDS = 0.12
+"""How long the cursor must rest on a run before its curves are read."""
+_COUNTED = ("running", "starting", "stopping", "queued")
+_ENDS: dict[str, tuple[str, Severity]] = {
+    "run_finished": ("finished", "information"),
+    "run_stopped": ("stopped", "information"),
+    "run_failed": ("failed", "error"),
+    "run_lost": ("was lost", "error"),
+}
+
+
+class Workbench(RunKeys):
+    """The screen.
+
+    Args:
+        workspace: what is shown.
+        monitor: where live runs come from.
+        state: where the person was.
+        look_again: called when the files may have changed.
+    """
+
+    AUTO_FOCUS = "#tree"
+    BINDINGS = bindings("config", "run", "workbench")
+
+    def __init__(
+        self, workspace: Workspace, monitor: Monitor, state: ViewState, look_again: Callable[[], None]
+    ) -> None:
+        super().__init__()
+        self.workspace = workspace
+        self.monitor = monitor
+        self.state = state
+        self.look = Look()
+        self.action_look = look_again  # type: ignore[method-assign]
+        self._wanted_run = state.run
+        self._settling: Timer | None = None
+        self._shown: str | None = None
+
+    def compose(self) -> ComposeResult:
+        """The panes."""
+        settings = self.workspace.settings
+        yield StatusLine(settings.name, id="status")
+        with Horizontal(id="body"):
+            yield WorkspaceTree(id="tree")
+            with Vertical(id="main"):
+                yield RunsTable(id="runs")
+                yield Input(placeholder="words that a run's name or status must hold; esc clears", id="filter")
+                yield RunView(drawing=settings.ui.drawing, id="view")
+                yield Preview(settings, id="preview")
+        yield KeyBar(id="keys")
+
+    def on_mount(self) -> None:
+        """Restores where the person was."""
+        self.nodes.restore(self.state.open, self.state.node)
+        self.runs.filter = self.state.filter
+        self.view.open_tab(self.state.tab)
+        self._show_runs_side(False)
+        self.apply_sizes()
+        self.set_interval(1.0, self._tick)
+
+    # The panes
+
+    @property
+    def nodes(self) -> WorkspaceTree:  # type: ignore[override]
+        """The workspace tree."""
+        return self.query_one("#tree", WorkspaceTree)
+
+    @property
+    def runs(self) -> RunsTable:  # type: ignore[override]
+        """The list of runs."""
+        return self.query_one("#runs", RunsTable)
+
+    @property
+    def view(self) -> RunView:  # type: ignore[override]
+        """The run's view."""
+        return self.query_one("#view", RunView)
+
+    @property
+    def preview(self) -> Preview:  # type: ignore[override]
+        """What is shown where there are no runs."""
+        return self.query_one("#preview", Preview)
+
+    @property
+    def status(self) -> StatusLine:
+        """The top line."""
+        return self.query_one("#status", StatusLine)
+
+    def apply_sizes(self) -> None:
+        """Sets the layout that suits the screen, and the sizes that the person chose."""
+        width, height = self.app.size
+        self.set_class(width < NARROW, "-narrow")
+        self.set_class(height < SHORT, "-short")
+        self.nodes.styles.width = self.state.tree_width or None
+        self.runs.styles.max_height = self.state.runs_height or None
+
+    def on_resize(self) -> None:
+        """Another size may want another layout."""
+        self.apply_sizes()
+
+    def _show_runs_side(self, runs: bool) -> None:
+        self.runs.display = self.view.display = runs
+        self.filter_field.display = runs and bool(self.runs.filter)
+        self.preview.display = not runs
+
+    # The workspace
+
+    def show_look(self, look: Look) -> None:
+        """The workspace was looked at."""
+        before, self.look = self.look, look
+        if look != before:
+            self.nodes.show(look)
+            self._count()
+            self._show_node(again=True)
+
+    def _count(self) -> None:
+        counts = dict.fromkeys(_COUNTED, 0)
+        for reference in self.look.live:
+            counts[self.look.states[reference].status] += 1
+        shown = tuple((name, number) for name, number in counts.items() if number)
+        self.status.show(counts=shown, busy="" if self.look.complete else "looking…")
+
+    @on(Moved)
+    def _moved(self, message: Moved) -> None:
+        if message.source is self.nodes:
+            self._show_node()
+        elif message.source is self.runs:
+            self._run_changed()
+
+    @on(Chosen)
+    def _chosen(self, message: Chosen) -> None:
+        self.pane_after(message.source)
+
+    def _show_node(self, *, again: bool = False) -> None:
+        """Shows what the tree's cursor is on; `again` when it is the same and may have changed."""
+        node = self.nodes.node
+        self.status.show(place=place(node, self.workspace.root))
+        self.refresh_bindings()
+        if node is None:
+            return
+        if node.prefix is not None:
+            self._show_runs(node)
+        elif node.path is None:
+            self._show_runs_side(False)
+            self.preview.show_welcome(len(self.look.configs))
+        elif not again:
+            self._show_runs_side(False)
+            self.preview.show_node(node)
+        self.remember()
+
+    def _show_runs(self, node: Node) -> None:
+        prefix = node.prefix or ""
+        runs = runs_of(self.look, prefix)
+        self._show_runs_side(bool(runs))
+        if not runs:
+            self.preview.show_welcome(len(self.look.configs), prefix)
+            return
+        self.runs.show(prefix, runs, {reference: state.status for reference, state in self.look.states.items()})
+        if self._wanted_run and self.runs.move_to(self._wanted_run):
+            self._wanted_run = ""
+        self._run_changed()
+
+    def reveal_run(self, run: RunDirectory) -> None:  # type: ignore[override]
+        """Goes to a run that was just started, as soon as it is found."""
+        self._wanted_run = run.reference
+        self.nodes.reveal(experiment_key(run.reference))
+
+    # The run
+
+    def _run_changed(self) -> None:
+        run = self.runs.current
+        reference = run.reference if run is not None else None
+        self.refresh_bindings()
+        if reference == self._shown:
+            return
+        self._shown = reference
+        self.view.show_run(run, self.runs.line_of(reference or ""))
+        if self._settling is not None:
+            self._settling.stop()
+        self._settling = self.set_timer(SETTLE_SECONDS, self._settled)
+
+    def _settled(self) -> None:
+        run = self.runs.current
+        self.monitor.show(run)
+        if run is not None and (snapshot := self.monitor.snapshot(run.reference)) is not None:
+            self.view.show_snapshot(snapshot)
+            self._show_lines([from_snapshot(snapshot)])
+        self.remember()
+
+    @on(RowsWanted)
+    def _rows_wanted(self, message: RowsWanted) -> None:
+        self._read_rows(message.references)
+
+    @work(group="rows", exit_on_error=False)
+    async def _read_rows(self, references: tuple[str, ...]) -> None:
+        runs = [self.workspace.data / "projects" / reference for reference in references]
+        self._show_lines(await asyncio.to_thread(_read_lines, runs))
+
+    def _show_lines(self, lines: list[RunLine]) -> None:
+        self.runs.show_lines(lines)
+        for line in lines:
+            if line.reference == self._shown:
+                self.view.show_line(line)
+                self.refresh_bindings()
+
+    def drain(self) -> None:
+        """Shows what was followed since the last time."""
+        batch = self.monitor.drain()
+        if batch is None:
+            return
+        lines = []
+        for reference in batch.changed:
+            snapshot = self.monitor.snapshot(reference)
+            if snapshot is None:
+                continue
+            known = self.runs.line_of(reference)
+            lines.append(from_snapshot(snapshot, star=known.star if known else False))
+            if reference == self._shown:
+                self.view.show_snapshot(snapshot)
+        self._show_lines(lines)
+        if self._shown in batch.checkpoints:
+            self.view.checkpoints_changed()
+        self._tell_ends(batch)
+        self._take_statuses(batch)
+
+    def _tell_ends(self, batch: Batch) -> None:
+        """A live run ended: said once, wherever the person is. Ends of long ago are no news."""
+        for event in batch.ended:
+            known = self.look.states.get(event["run"])
+            if known is not None and known.status in LIVE:
+                word, severity = _ENDS[event["kind"]]
+                reason = f": {event['reason']}" if event.get("reason") else ""
+                notice(self.app, f"{event['run']} {word}{reason}", severity, title=f"Run {word}")
+
+    def _take_statuses(self, batch: Batch) -> None:
+        states = dict(self.look.states)
+        for message in batch.statuses:
+            known = states.get(message["run"])
+            if known is not None:
+                states[message["run"]] = replace(known, status=message["status"])
+        if states != self.look.states:
+            self.look = replace(self.look, states=states)
+            self.nodes.show(self.look)
+            self._count()
+
+    def prepare(self) -> None:
+        """Numpy is there: makes the chart, and follows what is on the screen."""
+        self.view.prepare()
+        self.monitor.begin()
+
+    def _tick(self) -> None:
+        self.runs.tick()
+        self.view.tick()
+
+    @on(Worker.StateChanged)
+    def _worker_changed(self, event: Worker.StateChanged) -> None:
+        faults.tell(self.app, event)
+
+    # Where the person is
+
+    @on(DescendantFocus)
+    def _focus_moved(self) -> None:
+        pane = self.pane
+        self.set_class(pane == "tree", "-tree")
+        self.set_class(pane == "view", "-view")
+        self.view.mark_near(pane == "view")
+        self.remember()
+
+    @on(TabWanted)
+    def _tab_wanted(self, message: TabWanted) -> None:
+        self.action_tab(message.tab)
+
+    def remember(self) -> None:  # type: ignore[override]
+        """Keeps where the person is, for the next time."""
+        node = self.nodes.node
+        if node is not None:
+            self.state = replace(
+                self.state,
+                node=node.key,
+                run=self._wanted_run or self._shown or self.state.run,
+                tab=self.view.tab,
+                filter=self.runs.filter,
+                open=self.nodes.open_branches,
+                pane=self.pane,
+            )
+
+
+def _read_lines(paths: list[Path]) -> list[RunLine]:
+    from kladml_core.workspace.rows import run_row
+
+    return [from_row(run_row(RunDirectory(path))) for path in paths]

@@ -1,0 +1,119 @@
+"""The curves of a run: which group of metrics, the chart, and the newest events where there is room."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from kladml_tui.text import one_line
+from kladml_tui.widgets.event_list import EventList
+
+if TYPE_CHECKING:
+    from kladml_core.runs.follow import RunSnapshot
+    from kladml_tui.widgets.chart import Chart
+
+EVENTS_SHOWN = 6
+_ROOM_FOR_EVENTS = 20
+"""Least height of the page at which events stand under the chart."""
+
+
+class CurvesPage(Vertical):
+    """The page. The chart is made once numpy is loaded, which is after the first frame."""
+
+    BINDINGS = [
+        Binding("v", "group(1)", "curves", id="curves.next", tooltip="Show the next metrics."),
+        Binding("V", "group(-1)", "Curves back", show=False, id="curves.previous", tooltip="Show the metrics before."),
+    ]
+
+    def __init__(self, *, drawing: str, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._drawing = drawing
+        self._chart: Chart | None = None
+        self._snapshot: RunSnapshot | None = None
+        self._group = "loss"
+        self._groups: dict[str, list[str]] = {}
+
+    def compose(self) -> ComposeResult:
+        """The groups, room for the chart, the newest events."""
+        yield Static(id="groups")
+        yield Static(id="chart-place")
+        recent = EventList(id="recent", cursor=False, limit=EVENTS_SHOWN)
+        recent.can_focus = False
+        yield recent
+
+    @property
+    def target(self) -> Widget | None:
+        """What takes the keys."""
+        return self._chart
+
+    def prepare(self) -> None:
+        """Makes the chart. Called once numpy has been loaded in a thread."""
+        from kladml_tui.widgets.chart import Chart
+
+        drawing: Any = self._drawing
+        self._chart = Chart(drawing=drawing, id="chart")
+        self.query_one("#chart-place").display = False
+        self.mount(self._chart, after="#chart-place")
+        self._draw()
+
+    def say(self, text: str) -> None:
+        """Says what is the matter while there is no curve."""
+        self._snapshot = None
+        self._groups = {}
+        self.query_one("#groups", Static).update(Content.styled(f" {one_line(text)}", "$muted"))
+        self.query_one("#recent", EventList).show(())
+        if self._chart is not None:
+            self._chart.show(())
+
+    def show(self, snapshot: RunSnapshot) -> None:
+        """Shows a run as it is now."""
+        self._snapshot = snapshot
+        self._draw()
+
+    def action_group(self, by: int) -> None:
+        """Goes on to other metrics."""
+        names = list(self._groups)
+        if names:
+            at = names.index(self._group) if self._group in names else 0
+            self._group = names[(at + by) % len(names)]
+            self._draw()
+
+    def on_resize(self) -> None:
+        """Events only where the chart has room enough."""
+        self.query_one("#recent").display = self.size.height >= _ROOM_FOR_EVENTS
+
+    def _draw(self) -> None:
+        snapshot = self._snapshot
+        if snapshot is None or self._chart is None:
+            return
+        from kladml_tui.widgets import curve_group
+
+        if set(snapshot.series) != {name for names in self._groups.values() for name in names}:
+            self._groups = curve_group.groups(snapshot.series)
+        group = self._group if self._group in self._groups else next(iter(self._groups), "")
+        names = self._groups.get(group, [])
+        self._chart.show(
+            curve_group.curves(names, snapshot.series),
+            curve_group.marks(snapshot.events, names),
+            curve_group.epochs(snapshot.events),
+        )
+        self.query_one("#recent", EventList).show(snapshot.events)
+        self.query_one("#groups", Static).update(self._group_line(group))
+
+    def _group_line(self, chosen: str) -> Content:
+        parts: list[tuple[str, str]] = []
+        for name in self._groups:
+            style = "$foreground bold underline" if name == chosen else "$muted"
+            parts += [(" ", ""), (one_line(name), style), (" ", "")]
+        line = Content.assemble(*parts)
+        return (
+            line.truncate(max(1, self.size.width), ellipsis=True)
+            if parts
+            else Content.styled(" no values yet", "$muted")
+        )

@@ -1,0 +1,228 @@
+"""The runs of an experiment (or of a family, a project, all), newest first; a run is read when it comes into sight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from textual.content import Content
+
+from kladml_core.runs.rundir import RunDirectory
+from kladml_tui.messages import RowsWanted
+from kladml_tui.run_line import GLYPHS, RunLine, duration, moment, number, progress
+from kladml_tui.text import one_line, pad, shorten
+from kladml_tui.text import width as cells_of
+from kladml_tui.widgets.row_list import RowList
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the table."""
+
+    title: str
+    cells: int
+    text: Callable[[RunLine], str]
+    keep: int
+    """Its worth: on a narrow screen the columns of least worth go first."""
+    right: bool = False
+    style: str = ""
+
+
+class RunsTable(RowList):
+    """The table. It reads nothing itself: `RowsWanted` asks for the rows that came into sight."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id, head=True)
+        self._runs: dict[str, RunDirectory] = {}
+        self._lines: dict[str, RunLine] = {}
+        self._words: Mapping[str, str] = {}
+        self._shown: tuple[str, ...] = ()
+        self._filter = ""
+        self._prefix = ""
+        self._asked: set[str] = set()
+        self._fitted: tuple[int, int, list[tuple[Column, int]]] | None = None
+
+    # What is shown
+
+    @property
+    def current(self) -> RunDirectory | None:
+        """The run under the cursor."""
+        return self._runs.get(self.cursor_key or "")
+
+    @property
+    def filter(self) -> str:
+        """The words that a run must match to be shown."""
+        return self._filter
+
+    @filter.setter
+    def filter(self, words: str) -> None:
+        self._filter = words
+        self._choose()
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Runs shown, and runs there are."""
+        return len(self.keys), len(self._runs)
+
+    def line_of(self, reference: str) -> RunLine | None:
+        """What is known of a run of this table."""
+        return self._lines.get(reference)
+
+    def show(self, prefix: str, runs: Sequence[tuple[str, RunDirectory]], words: Mapping[str, str]) -> None:
+        """Shows the runs below a prefix.
+
+        Args:
+            prefix: `project/family/experiment`, a beginning of it, or "" for all.
+            runs: reference and directory of each, in the order to show.
+            words: the status of each run as far as it is known, for the filter.
+        """
+        if prefix != self._prefix:
+            self._prefix = prefix
+            self._lines.clear()
+            self._asked.clear()
+            self._strips.clear()
+            self._fitted = None
+        self._runs = dict(runs)
+        # A run whose status is another now is read again when it is in sight.
+        stale = [ref for ref, line in self._lines.items() if words.get(ref, line.status.status) != line.status.status]
+        self._asked.difference_update(stale)
+        self._words = words
+        self._choose()
+        self._ask()
+
+    def show_lines(self, lines: Iterable[RunLine]) -> None:
+        """Shows what was read of some runs."""
+        changed = []
+        for line in lines:
+            if line.reference in self._runs:
+                self._lines[line.reference] = line
+                self._asked.add(line.reference)
+                changed.append(line.reference)
+        self.redraw(changed)
+
+    def tick(self) -> None:
+        """A second passed: durations of live runs go on."""
+        self.redraw(
+            [key for key in self.visible_keys() if (line := self._lines.get(key)) is not None and line.status.live]
+        )
+
+    def rows_shown(self, keys: Sequence[str]) -> None:
+        """Asks for the rows that are not read yet."""
+        self._ask()
+
+    def _ask(self) -> None:
+        missing = tuple(key for key in self.visible_keys() if key not in self._asked)
+        if missing:
+            self._asked.update(missing)
+            self.post_message(RowsWanted(missing))
+
+    def _choose(self) -> None:
+        words = self._filter.lower().split()
+        if not words:
+            self.show_keys(tuple(self._runs))
+            return
+        self.show_keys(
+            tuple(
+                reference
+                for reference in self._runs
+                if all(word in f"{reference} {self._words.get(reference, '')}".lower() for word in words)
+            )
+        )
+
+    # Drawing
+
+    def head(self, width: int) -> Content:
+        """The titles of the columns, and what the list holds."""
+        columns = self._columns(width)
+        titles = "  " + " ".join(
+            column.title.rjust(cells) if column.right else column.title.ljust(cells) for column, cells in columns
+        )
+        shown, there = self.counts
+        if self._filter:
+            count = f"{shown:,} of {there:,} match {one_line(self._filter)!r}"
+        else:
+            count = f"{there:,} runs" if there != 1 else "1 run"
+        room = width - len(titles.rstrip()) - 2
+        count = count if cells_of(count) <= room else f"{shown:,}"
+        gap = width - 1 - cells_of(count)
+        return Content(titles.rstrip().ljust(gap)[:gap] + count)
+
+    def row(self, key: str, width: int) -> Content:
+        """Glyph, name, status in a word, and figures as far as there is room."""
+        line = self._lines.get(key)
+        if line is None:
+            word = self._words.get(key, "")
+            return Content.assemble(
+                (GLYPHS.get(word, "·"), f"$state-{word}" if word in GLYPHS else "$muted"),
+                " ",
+                (self._padded(key, width), ""),
+                (f" {word}", "$muted"),
+            )
+        parts: list[str | tuple[str, str]] = [(GLYPHS.get(line.word, "·"), f"$state-{line.word}"), " "]
+        for column, cells in self._columns(width):
+            text = shorten(column.text(line), cells)
+            filled = text.rjust(cells - cells_of(text) + len(text)) if column.right else pad(text, cells)
+            style = column.style
+            if column.title == "status":
+                style = f"$state-{line.word}"
+            elif column.title == "last value" and line.figure is not None and "n" in number(line.figure.value).lower():
+                style = "$error"
+            parts += [(filled, style), " "]
+        return Content.assemble(*parts)
+
+    def _padded(self, reference: str, width: int) -> str:
+        return pad(self._short(reference), self._columns(width)[0][1])
+
+    def _short(self, reference: str) -> str:
+        return reference.removeprefix(f"{self._prefix}/") if self._prefix else reference
+
+    def _columns(self, width: int) -> list[tuple[Column, int]]:
+        """The columns that fit, with their cells."""
+        longest = max((len(self._short(key)) for key in self.keys[:200]), default=8)
+        if self._fitted is None or self._fitted[:2] != (width, longest):
+            self._fitted = (width, longest, _fit(self._all_columns(min(longest, max(9, width // 3))), width))
+        return self._fitted[2]
+
+    def _all_columns(self, name_cells: int) -> list[Column]:
+        return [
+            Column("run", max(8, name_cells), lambda line: self._short(line.reference), 9, style="bold"),
+            Column("status", 8, lambda line: line.word, 8),
+            Column("epoch", 7, _epoch, 5, right=True),
+            Column("step", 11, _step, 6, right=True),
+            Column("last value", 22, _figure, 7),
+            Column("took", 7, lambda line: duration(line.took), 4, right=True, style="$muted"),
+            Column("ETA", 7, lambda line: duration(line.left), 3, right=True, style="$accent"),
+            Column("started", 16, lambda line: moment(line.status.started or line.status.created), 2, style="$muted"),
+            Column("", 12, _why, 1, style="$muted"),
+        ]
+
+
+def _fit(columns: list[Column], width: int) -> list[tuple[Column, int]]:
+    room = width - 2
+    chosen = list(columns)
+    while sum(column.cells + 1 for column in chosen) > room and len(chosen) > 1:
+        chosen.remove(min(chosen, key=lambda column: column.keep))
+    spare = room - sum(column.cells + 1 for column in chosen)
+    # What is left over goes to the column of words at the end, which says why a run ended.
+    return [(column, column.cells + (spare if column.title == "" else 0)) for column in chosen]
+
+
+def _epoch(line: RunLine) -> str:
+    return progress(line.status.epoch, line.status.total_epochs) if line.status.attempt else ""
+
+
+def _step(line: RunLine) -> str:
+    text = progress(line.status.step, line.status.total_steps) if line.status.attempt else ""
+    return text if len(text) <= 11 else str(line.status.step)
+
+
+def _figure(line: RunLine) -> str:
+    if line.figure is None:
+        return ""
+    return f"{line.figure.metric} {number(line.figure.value)} @{line.figure.step}"
+
+
+def _why(line: RunLine) -> str:
+    if line.status.status in ("failed", "lost", "damaged", "stopped") or line.status.stalled:
+        return line.status.damaged or line.status.reason or ""
+    return line.status.phase or "" if line.status.live and line.status.phase != "training" else ""

@@ -1,0 +1,233 @@
+"""The workspace as a tree: projects with their families and experiments, datasets, configs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from textual.content import Content
+
+from kladml_core.runs.status import LIVE
+from kladml_tui.census import Look
+from kladml_tui.commands import bindings
+from kladml_tui.messages import Moved
+from kladml_tui.text import one_line, pad
+from kladml_tui.widgets.row_list import RowList
+
+PROJECTS, DATASETS, CONFIGS = "projects", "datasets", "configs"
+_GROUP = "group"
+_RUNS = "runs:"
+_FILE = {"dataset": "dataset:", "config": "config:"}
+
+
+@dataclass(frozen=True)
+class Node:
+    """One row of the tree."""
+
+    key: str
+    kind: str
+    """group, project, family, experiment, dataset or config."""
+    label: str
+    depth: int
+    parent: str = ""
+    runs: int = 0
+    live: int = 0
+    path: Path | None = None
+    branch: bool = False
+    """Whether it has something below it."""
+
+    @property
+    def prefix(self) -> str | None:
+        """What the runs below it begin with; None where it holds no runs."""
+        if self.kind == _GROUP:
+            return "" if self.key == PROJECTS else None
+        return self.key.removeprefix(_RUNS) if self.key.startswith(_RUNS) else None
+
+
+class WorkspaceTree(RowList):
+    """The tree. Only what lies in open branches is made into rows."""
+
+    BINDINGS = bindings("tree")
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._look = Look()
+        self._by_key: dict[str, Node] = {}
+        self._open: set[str] = {PROJECTS, DATASETS, CONFIGS}
+        self._wanted: str | None = None
+
+    @property
+    def node(self) -> Node | None:
+        """The row under the cursor."""
+        return self._by_key.get(self.cursor_key or "")
+
+    @property
+    def open_branches(self) -> tuple[str, ...]:
+        """Keys of the open branches."""
+        return tuple(sorted(self._open))
+
+    def restore(self, open_branches: Iterable[str], selected: str) -> None:
+        """Opens these branches and goes to this row as soon as it is there."""
+        self._open = set(open_branches) or self._open
+        self._wanted = selected or None
+
+    def show(self, look: Look) -> None:
+        """Shows the workspace as it is now; cursor, open branches and scrolling stay."""
+        first = not self._by_key
+        if first and not self._wanted:
+            self._wanted = self._first_choice(look)
+        self._look = look
+        self._fill()
+        if self._wanted and self.move_to(self._wanted):
+            self._wanted = None
+            self.post_message(Moved(self, self.cursor_key))
+
+    def reveal(self, key: str) -> None:
+        """Opens the branches above a row and goes to it, now or when it appears."""
+        if key.startswith(_RUNS):
+            self._open.add(PROJECTS)
+            parts = key.removeprefix(_RUNS).split("/")
+            self._open.update(_RUNS + "/".join(parts[:length]) for length in range(1, len(parts)))
+        self._wanted = key
+        self._fill()
+        if self.move_to(key):
+            self._wanted = None
+
+    def row(self, key: str, width: int) -> Content:
+        """`▾ vision`, its runs counted at the right end."""
+        node = self._by_key[key]
+        arrow = ("▾ " if key in self._open else "▸ ") if node.branch else "  "
+        lead = "  " * node.depth + (arrow if node.kind not in ("dataset", "config") else "")
+        count = str(node.runs) if node.runs else ""
+        live = f"●{node.live} " if node.live else ""
+        room = width - len(lead) - len(count) - len(live) - 1
+        style = "bold" if node.kind == _GROUP else ""
+        return Content.assemble(
+            (lead, "$muted"),
+            (pad(node.label, room), style),
+            (live, "$state-running"),
+            (count, "$muted"),
+            " ",
+        )
+
+    def action_unfold(self) -> None:
+        """Opens the branch, or goes to its first row."""
+        node = self.node
+        if node is None or not node.branch:
+            return
+        if node.key in self._open:
+            self.action_down()
+        else:
+            self._open.add(node.key)
+            self._fill()
+
+    def action_fold(self) -> None:
+        """Closes the branch, or goes to its parent."""
+        node = self.node
+        if node is None:
+            return
+        if node.branch and node.key in self._open:
+            self._open.discard(node.key)
+            self._fill()
+        elif node.parent:
+            self.move_to(node.parent)
+
+    def action_choose(self) -> None:
+        """Enter opens and closes a branch that holds branches; of the rest the screen hears."""
+        node = self.node
+        if node is not None and node.branch:
+            (self._open.discard if node.key in self._open else self._open.add)(node.key)
+            self._fill()
+        else:
+            super().action_choose()
+
+    def _fill(self) -> None:
+        before = self._by_key
+        self._by_key = {node.key: node for node in self._rows()}
+        self.show_keys(tuple(self._by_key))
+        self.redraw(key for key, node in self._by_key.items() if before.get(key) != node or node.branch)
+
+    def _rows(self) -> Iterable[Node]:
+        look = self._look
+        counts = _counts(look)
+        runs, live = counts.get("", (0, 0))
+        yield Node(PROJECTS, _GROUP, "Projects", 0, runs=runs, live=live, branch=bool(look.projects))
+        if PROJECTS in self._open:
+            yield from self._projects(counts)
+        for group, label, kind, paths in (
+            (DATASETS, "Datasets", "dataset", look.datasets),
+            (CONFIGS, "Configs", "config", look.configs),
+        ):
+            yield Node(group, _GROUP, label, 0, branch=bool(paths))
+            if group in self._open:
+                names = [path.name for path in paths]
+                for path in paths:
+                    name = path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}"
+                    label_of = name.removesuffix(".yaml") if kind == "dataset" else name
+                    yield Node(f"{_FILE[kind]}{path}", kind, label_of, 1, group, path=path)
+
+    def _projects(self, counts: dict[str, tuple[int, int]]) -> Iterable[Node]:
+        look = self._look
+        for project in look.projects:
+            key = _RUNS + project
+            families = [family for of, family in look.families if of == project]
+            yield _branch(key, "project", project, 1, PROJECTS, counts, bool(families))
+            if key not in self._open:
+                continue
+            for family in families:
+                below = f"{key}/{family}"
+                experiments = [one for one in look.experiments if (one.project, one.family) == (project, family)]
+                yield _branch(below, "family", family, 2, key, counts, bool(experiments))
+                if below not in self._open:
+                    continue
+                for one in experiments:
+                    yield _branch(_RUNS + one.key, "experiment", one.name, 3, below, counts, False)
+
+    def _first_choice(self, look: Look) -> str | None:
+        """Where a person begins: at the experiment that wrote last, else at the first config."""
+        newest = max(look.states.items(), key=lambda item: item[1].changed, default=None)
+        experiments = [one for one in look.experiments if one.runs]
+        if newest is not None or experiments:
+            key = newest[0].rpartition("/")[0] if newest is not None else experiments[0].key
+            parts = key.split("/")
+            self._open.update(_RUNS + "/".join(parts[:length]) for length in range(1, len(parts)))
+            return _RUNS + key
+        return f"{_FILE['config']}{look.configs[0]}" if look.configs else None
+
+
+def experiment_key(reference: str) -> str:
+    """The key of the row of a run's experiment."""
+    return _RUNS + reference.rpartition("/")[0]
+
+
+def _branch(
+    key: str, kind: str, name: str, depth: int, parent: str, counts: dict[str, tuple[int, int]], branch: bool
+) -> Node:
+    runs, live = counts.get(key.removeprefix(_RUNS), (0, 0))
+    return Node(key, kind, name, depth, parent, runs, live, branch=branch)
+
+
+def _counts(look: Look) -> dict[str, tuple[int, int]]:
+    """Runs and live runs below each prefix; of the whole under ""."""
+    live: dict[str, int] = {}
+    for reference, state in look.states.items():
+        if state.status in LIVE:
+            key = reference.rpartition("/")[0]
+            live[key] = live.get(key, 0) + 1
+    counts: dict[str, tuple[int, int]] = {}
+    for one in look.experiments:
+        for prefix in ("", one.project, f"{one.project}/{one.family}", one.key):
+            runs, alive = counts.get(prefix, (0, 0))
+            counts[prefix] = runs + len(one.runs), alive + live.get(one.key, 0)
+    return counts
+
+
+def place(node: Node | None, workspace: Path) -> str:
+    """What the row stands for, as the top line says it."""
+    if node is None or node.kind == _GROUP:
+        return ""
+    if node.path is not None:
+        path = node.path.relative_to(workspace) if node.path.is_relative_to(workspace) else node.path
+        return one_line(path)
+    return one_line(node.key.removeprefix(_RUNS))
