@@ -60,6 +60,7 @@ class KladMLApp(App[None]):
         self.census = Census(self.workspace)
         self._looking = asyncio.Event()
         self._theme_files: frozenset[tuple[str, int, int]] = frozenset()
+        self._told: set[str] = set()
         self._state_file = view_state.state_file(self.workspace.root)
         self._saved = view_state.load(self._state_file)
         self.workbench = Workbench(self.workspace, self.monitor, self._saved, self.look_again)
@@ -96,8 +97,9 @@ class KladMLApp(App[None]):
         self._theme_files = await asyncio.to_thread(themes.stamp)
         found, problems = await asyncio.to_thread(themes.load_themes)
         themes.install(self, found)
-        self._tell((*self._notices, *(problem for problem in problems if problem not in self._notices)))
-        self._notices = ()
+        found_now = (*self._notices, *problems)
+        self._tell(tuple(dict.fromkeys(problem for problem in found_now if problem not in self._told)))
+        self._told.update(found_now)
 
     @work(group="themes", exclusive=True, exit_on_error=False)
     async def _look_at_themes(self) -> None:
