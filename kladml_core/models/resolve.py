@@ -1,4 +1,4 @@
-"""From the targets of a config to living objects; every fault names the line of the YAML and of the person's own code."""
+"""From a config's targets to living objects; every fault names the line of the YAML and of the person's own code."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -58,9 +59,11 @@ def import_target(target: str, key: str, source: Source = NOWHERE) -> Any:
     """
     module_name, colon, name = target.rpartition(":")
     if not colon or not module_name or not name:
-        raise UnusableError(f"{target!r} is no target", hint="write module:Name or path/to/file.py:Name", **source.at(key))
+        hint = "write module:Name or path/to/file.py:Name"
+        raise UnusableError(f"{target!r} is no target", hint=hint, **source.at(key))
+    from_file = module_name.endswith(".py")
     try:
-        module = _import_file(Path(module_name)) if module_name.endswith(".py") else importlib.import_module(module_name)
+        module = _import_file(Path(module_name)) if from_file else importlib.import_module(module_name)
     except KladMLError:
         raise
     except Exception as error:  # a person's module may raise anything while it is imported
@@ -73,8 +76,9 @@ def import_target(target: str, key: str, source: Source = NOWHERE) -> Any:
     for part in name.split("."):
         if not hasattr(found, part):
             close = get_close_matches(part, [known for known in dir(found) if not known.startswith("_")], n=1)
-            hint = f"did you mean {close[0]}?" if close else None
-            raise UnusableError(f"{module_name} has no {part!r}", hint=hint, **source.at(key))
+            raise UnusableError(
+                f"{module_name} has no {part!r}", hint=f"did you mean {close[0]}?" if close else None, **source.at(key)
+            )
         found = getattr(found, part)
     return found
 
@@ -91,7 +95,9 @@ def resolve_callable(target: str, key: str, source: Source = NOWHERE) -> Callabl
     return found
 
 
-def call(target: str, function: Callable[..., Any], params: Mapping[str, Any], key: str, source: Source = NOWHERE) -> Any:
+def call(
+    target: str, function: Callable[..., Any], params: Mapping[str, Any], key: str, source: Source = NOWHERE
+) -> Any:
     """Calls a target with the config's parameters.
 
     Args:
@@ -132,21 +138,23 @@ def build_model(target: str, params: Mapping[str, Any], loss: str | None, source
     if inspect.isclass(function) and issubclass(function, BaseModel):
         if inspect.isabstract(function):
             missing = ", ".join(sorted(function.__abstractmethods__))
-            raise UnusableError(f"{target} lacks {missing}", hint="define them in the class", **source.at("model.target"))
+            hint = "define them in the class"
+            raise UnusableError(f"{target} lacks {missing}", hint=hint, **source.at("model.target"))
         arguments = {"config": dict(params)} if takes_config(function) else dict(params)
         return call(target, function, arguments, "model.params", source)
     _require_fit(target, function, params, "model.params", source)
+    make: Callable[[], Any] = partial(function, **params)
     if inspect.isclass(function) and issubclass(function, nn.Module):
-        return _module_model(target, lambda: function(**params), params, loss, source)
+        return _module_model(target, make, params, loss, source)
     if inspect.isclass(function):
         _refuse(target, function.__name__, source)
-    made = function(**params)
+    made = make()
     if isinstance(made, BaseModel):
         return made
     if not isinstance(made, nn.Module):
         _refuse(target, f"{type(made).__name__} (what it returned)", source)
     # Called once more when the run's seed is set: this first module only told of what kind it is.
-    return _module_model(target, lambda: function(**params), params, loss, source)
+    return _module_model(target, make, params, loss, source)
 
 
 def as_torch_model(model: Any, loss: Any = None) -> TorchModel:
@@ -160,7 +168,8 @@ def as_torch_model(model: Any, loss: Any = None) -> TorchModel:
     if isinstance(model, nn.Module):
         if loss is None:
             raise UnusableError(
-                f"{type(model).__name__} is a plain nn.Module, which needs a loss", hint="give loss='cross_entropy', say"
+                f"{type(model).__name__} is a plain nn.Module, which needs a loss",
+                hint="give loss='cross_entropy', say",
             )
         module = model
         return ModuleModel(lambda: module, resolve_loss(loss))
@@ -182,9 +191,8 @@ def _module_model(
 
 
 def _refuse(target: str, kind: str, source: Source) -> None:
-    raise UnusableError(
-        f"{target} is no model: {kind} is neither a TorchModel, a BaseModel nor an nn.Module", **source.at("model.target")
-    )
+    wrong = f"{kind} is neither a TorchModel, a BaseModel nor an nn.Module"
+    raise UnusableError(f"{target} is no model: {wrong}", **source.at("model.target"))
 
 
 def _require_fit(

@@ -99,7 +99,7 @@ class TorchModel(BaseModel):
 
     @torch.no_grad()
     def predict(self, X: Any, **kwargs: Any) -> Any:
-        """Predictions for `X`, in batches of `batch_size` (default 256), on the module's device, returned on the CPU."""
+        """Predictions for `X` on the CPU, made in batches of `batch_size` (default 256) on the module's device."""
         inputs = torch.as_tensor(X)
         size = int(kwargs.get("batch_size", 256))
         device = next(self.module.parameters(), inputs).device

@@ -1,4 +1,4 @@
-"""Cuts an epoch into windows of micro-batches: one window is one optimizer step, its sizes known before its backward."""
+"""Cuts an epoch into windows of micro-batches: a window is one optimizer step, its sizes known before backward."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Window:
     batches: Iterator[Any]
     """Gives the micro-batches one after the other, on the training device; take `len(sizes)` of them."""
     sizes: tuple[int, ...]
-    """Samples of each that count. 0 where this rank has none left: the batch given then only keeps the ranks in step."""
+    """Samples of each that count; 0 where this rank has none left and the batch only keeps the ranks in step."""
     total: int
     """Samples of the whole window over all ranks."""
     end: int
@@ -69,7 +69,9 @@ class TrainingBatches:
         self._device = device
         self._workers = workers if split.num_workers is None else split.num_workers
         if split.loader is not None and world_size > 1:
-            raise UnusableError(f"several processes cannot share it: {split.inexact_reason}", hint="give a plain Dataset")
+            raise UnusableError(
+                f"several processes cannot share the data: {split.inexact_reason}", hint="give a plain Dataset"
+            )
         self.micro_batches = self._count()
         """Micro-batches in an epoch, or None where nobody knows before reading."""
 

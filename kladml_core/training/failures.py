@@ -1,4 +1,4 @@
-"""Turns whatever ended an attempt into what a person needs: a message, a place, a hint, an exit code. Imports no torch."""
+"""Turns whatever ended an attempt into a message, a place, a hint and an exit code. Imports no torch."""
 
 from __future__ import annotations
 

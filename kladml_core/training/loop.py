@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -190,16 +191,18 @@ class Loop:
 
     @property
     def _complete(self) -> bool:
-        epochs, steps = self.config.max_epochs, self.config.max_steps
-        return bool((epochs and self.progress.epoch >= epochs) or (steps and self.progress.step >= steps))
+        epochs = self.config.max_epochs
+        return bool(self._out_of_steps or (epochs and self.progress.epoch >= epochs))
+
+    @property
+    def _out_of_steps(self) -> bool:
+        return bool(self.config.max_steps and self.progress.step >= self.config.max_steps)
 
     def _finish(self, metrics: dict[str, float], reason: str = "", *, best: bool = False) -> End:
-        if not reason:
-            steps = self.config.max_steps
-            reason = "max_steps" if steps and self.progress.step >= steps else "max_epochs"
         self._log_rest()
         self._save_or_fail(metrics, best=best)
-        return End("finished", reason, ExitCode.FINISHED)
+        by_itself = "max_steps" if self._out_of_steps else "max_epochs"
+        return End("finished", reason or by_itself, ExitCode.FINISHED)
 
     def _stop(self, asked: Asked, metrics: dict[str, float] | None = None, *, best: bool = False) -> End:
         step, epoch = self.progress.step, self.progress.number
@@ -249,7 +252,8 @@ class Loop:
             encode(self._state(), {}, "state")
         except Unstorable as error:
             raise UnusableError(
-                f"a checkpoint cannot hold this run's state: {error}", hint="state_dict may give numbers, texts, tensors"
+                f"a checkpoint cannot hold this run's state: {error}",
+                hint="a callback's state_dict may give numbers, texts, lists, dicts and tensors",
             ) from error
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -289,7 +293,7 @@ class Loop:
         """Ends the run; what was not finite is written, for a NaN must be seen."""
         values = self.recording.means.sums()
         loss = values["loss"][0] / values["loss"][1] if values.get("loss", (0, 0))[1] else float("nan")
-        bad = "train/loss" if loss != loss or abs(loss) == float("inf") else "train/gradient_norm"
+        bad = "train/loss" if not math.isfinite(loss) else "train/gradient_norm"
         self.recording.write({"train/loss": loss, "train/gradient_norm": float(self.step.norm)}, step)
         self.writer.event("non_finite", step=step, epoch=self.progress.epoch + 1, metric=bad)
         raise NonFiniteError(

@@ -1,4 +1,4 @@
-"""Runs a model that trains itself (a BaseModel without torch, scikit-learn say) in the same run directory and events."""
+"""Runs a model that trains itself (a BaseModel without torch) with the same run directory and events."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from kladml_core.errors import ExitCode, UnusableError
 from kladml_core.models.base import BaseModel
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.training import control
+from kladml_core.training.artifacts import BEST_MODEL
 from kladml_core.training.device import seed_everything
 from kladml_core.training.run_writer import RunWriter
 from kladml_core.training.signals import Interrupted, StopSignals
-from kladml_core.training.trainer import BEST_MODEL, FitResult
+from kladml_core.training.trainer import FitResult
 
 LOOK_SECONDS = 0.2
 
@@ -95,7 +96,7 @@ def _watch(folder: Path, attempt: int, done: threading.Event, request: dict[str,
 def _arrays(split: Split) -> tuple[Any, Any]:
     """Inputs and targets (or None) of a whole split as numpy arrays."""
     if split.length is None:
-        raise UnusableError(f"a model that trains itself needs the whole {split.name} split, and this one has no length")
+        raise UnusableError(f"a model that trains itself needs the whole {split.name} split, which has no length")
     batch = split.fetch(torch.arange(split.length))
     parts = [np.asarray(part) for part in (batch if isinstance(batch, tuple | list) else (batch,))]
     if len(parts) > 2:

@@ -1,4 +1,4 @@
-"""Going on from a checkpoint: finds the newest valid one, and says whether the continuation is exact and if not, why."""
+"""Going on from a checkpoint: finds the newest valid one, and says whether the continuation will be exact."""
 
 from __future__ import annotations
 

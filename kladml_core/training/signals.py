@@ -1,4 +1,4 @@
-"""Signals of a worker: the first one asks it to stop at the next step, a second one ends it at once. Imports no torch."""
+"""Signals of a worker: the first asks it to stop at the next step, a second ends it at once. Imports no torch."""
 
 from __future__ import annotations
 

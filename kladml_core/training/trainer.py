@@ -1,48 +1,32 @@
-"""The Universal Trainer: sets up one attempt at a run (device, seeds, preflight, resume), runs the loop, saves the best."""
+"""The Universal Trainer: sets up one attempt at a run (preflight, resume), runs the loop, saves the best model."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 from torch import nn
-from torch.optim import Optimizer
 
 from kladml_core.config.schema import TrainingConfig
-from kladml_core.data.datamodule import DataModule, Split, as_split
-from kladml_core.errors import ExitCode, UnusableError
-from kladml_core.models.resolve import NOWHERE, Source, as_torch_model, resolve_callable
+from kladml_core.data.datamodule import DataModule, as_split
+from kladml_core.errors import ExitCode
+from kladml_core.models.resolve import NOWHERE, Source, as_torch_model
 from kladml_core.models.torch_model import TorchModel
 from kladml_core.runs.rundir import RunDirectory
-from kladml_core.training.batches import TrainingBatches
-from kladml_core.training.callbacks import Callback, Callbacks, Context
-from kladml_core.training.checkpoint_generators import restore_generators
-from kladml_core.training.checkpoints import restore
-from kladml_core.training.device import make_accelerator, seed_everything, set_deterministic, to_device
-from kladml_core.training.early_stopping import EarlyStopping
-from kladml_core.training.guard import make_guard
+from kladml_core.training.artifacts import save_best
+from kladml_core.training.assembly import Parts, make_loop, make_parts
+from kladml_core.training.callbacks import Callback
+from kladml_core.training.checkpoints import restore, restore_generators
+from kladml_core.training.device import make_accelerator, set_deterministic, to_device
 from kladml_core.training.loop import End, Loop
-from kladml_core.training.optimizers import LearningRate, make_optimizer
 from kladml_core.training.preflight import person_code, preflight
-from kladml_core.training.progress import Progress
 from kladml_core.training.ranks import Ranks
-from kladml_core.training.recording import Recording
-from kladml_core.training.requests import Requests
 from kladml_core.training.resuming import Resume, find_resume, inexact_reasons, surroundings
 from kladml_core.training.run_writer import NoWriter, RunWriter
-from kladml_core.training.sampling import micro_seed
-from kladml_core.training.saving import Saving
-from kladml_core.training.schedules import Schedule, make_schedule
 from kladml_core.training.signals import StopSignals
-from kladml_core.training.step import Step
 from kladml_core.training.validation import validate
-
-BEST_MODEL = "best_model"
 
 
 @dataclass(frozen=True)
@@ -165,214 +149,75 @@ class UniversalTrainer:
         accelerator = make_accelerator(self.device, config.mixed_precision)
         ranks = Ranks(accelerator.process_index, accelerator.num_processes)
         writer = self._writer if ranks.is_main else NoWriter()
-        seed_everything(self.seed)
-        with person_code("the model cannot be built"):
-            module = model.module.to(accelerator.device)
-        if ranks.rank:
-            # The weights are those of rank 0; its dropout must not be.
-            seed_everything(micro_seed(self.seed, 0, 0, ranks.rank))
-        batches = TrainingBatches(
-            data.train,
-            batch_size=config.batch_size,
-            accumulation=config.gradient_accumulation_steps,
-            seed=self.seed,
-            rank=ranks.rank,
-            world_size=ranks.world_size,
-            device=accelerator.device,
-            workers=config.num_workers,
-        )
-        optimizer = self._optimizer(model, module)
-        rate = LearningRate(optimizer)
-        total = self._total_steps(batches.steps)
-        schedule = self._schedule(total)
-        self._preflight(model, module, optimizer, accelerator, batches, data.val, ranks, writer)
+        parts = make_parts(config, model, data, accelerator, ranks, writer, seed=self.seed, source=self._source)
+        self._preflight(parts)
         found = find_resume(self._run.checkpoints, writer) if resume and self._run is not None else None
-        reasons = self._restore(found, module, optimizer, accelerator, data, ranks)
+        notes = self._restore(found, parts)
         if config.compile:
-            module.compile()
-        wrapped, prepared = accelerator.prepare(module, optimizer, device_placement=[True, False])
+            parts.module.compile()
+        # The optimizer stays where it is: Accelerate would move it by load_state_dict, which casts its state.
+        wrapped, prepared = accelerator.prepare(parts.module, parts.optimizer, device_placement=[True, False])
         try:
-            ranks.require_equal_weights(module)
-            loop = self._loop(
-                model, module, wrapped, prepared, optimizer, accelerator, batches, schedule, rate, data, ranks, writer,
-                signals,
-            )  # fmt: skip
+            ranks.require_equal_weights(parts.module)
+            loop = make_loop(
+                parts,
+                wrapped,
+                prepared,
+                callbacks=self._callbacks,
+                run=self._run,
+                attempt=self._attempt,
+                signals=signals,
+                config_hash=self._config_hash,
+                fingerprints=self._fingerprints,
+            )
             if found is not None:
                 loop.load_state(found.state)
                 loop.saving.resumed(found.info.name, loop.progress)
                 restore_generators(found.content.rng, ranks.rank)
             loop.require_storable()
-            self._announce(loop, found, reasons, total, module)
+            self._announce(parts, loop, found, notes)
             loop.callbacks.fit_start()
             end = loop.run()
             result = self._result(loop, end)
-            if ranks.is_main and self._run is not None and (end.status == "finished" or end.exit_code == ExitCode.STOPPED):
+            # A signal leaves no time for it; a stop that a person asked for does.
+            if ranks.is_main and self._run is not None and end.exit_code in (ExitCode.FINISHED, ExitCode.STOPPED):
                 writer.progress(phase="finishing")
-                _save_best(model, module, loop.saving, self._run.artifacts)
+                save_best(model, parts.module, loop.saving, self._run.artifacts)
             return result
         finally:
-            _unprepare(accelerator, wrapped, module)
+            _unprepare(accelerator, wrapped, parts.module)
 
-    def _optimizer(self, model: TorchModel, module: nn.Module) -> Optimizer:
-        own = model.configure_optimizers(module, self.config)
-        if own is not None:
-            return own
-        name, arguments = self.config.optimizer_choice
-        choice = resolve_callable(name, "training.optimizer", self._source) if ":" in name else name
-        return make_optimizer(choice, arguments, module, learning_rate=self.config.learning_rate)
-
-    def _schedule(self, total: int | None) -> Schedule:
-        name, arguments = self.config.lr_scheduler_choice
-        choice = resolve_callable(name, "training.lr_scheduler", self._source) if ":" in name else name
-        return make_schedule(choice, arguments, total=total, mode=self.config.early_stopping.mode)
-
-    def _total_steps(self, steps: int | None) -> int | None:
-        epochs, most = self.config.max_epochs, self.config.max_steps
-        by_epochs = steps * epochs if steps is not None and epochs is not None else None
-        known = [count for count in (by_epochs, most) if count is not None]
-        return min(known) if known else None
-
-    def _preflight(
-        self,
-        model: TorchModel,
-        module: nn.Module,
-        optimizer: Optimizer,
-        accelerator: Accelerator,
-        batches: TrainingBatches,
-        val: Split | None,
-        ranks: Ranks,
-        writer: RunWriter,
-    ) -> None:
-        writer.progress(phase="preflight")
+    def _preflight(self, parts: Parts) -> None:
+        parts.writer.progress(phase="preflight")
         with person_code("the first batch fails"):
             findings = preflight(
-                model,
-                module,
-                optimizer,
-                accelerator,
-                to_device(batches.first(), accelerator.device),
-                val,
+                parts.model,
+                parts.module,
+                parts.optimizer,
+                parts.accelerator,
+                to_device(parts.batches.first(), parts.accelerator.device),
+                parts.data.val,
                 self.config,
-                distributed=ranks.world_size > 1,
+                distributed=parts.ranks.world_size > 1,
                 checkpoints=self._run.checkpoints if self._run is not None else None,
             )
         for warning in findings.warnings:
-            writer.event("log", level="warning", message=warning)
+            parts.writer.event("log", level="warning", message=warning)
 
-    def _restore(
-        self,
-        found: Resume | None,
-        module: nn.Module,
-        optimizer: Optimizer,
-        accelerator: Accelerator,
-        data: DataModule,
-        ranks: Ranks,
-    ) -> list[str]:
+    def _restore(self, found: Resume | None, parts: Parts) -> list[str]:
         """Puts a checkpoint's weights and optimizer back; returns why the continuation is not exact."""
         if found is None:
             return []
-        notes = restore(found.content, module, optimizer, accelerator.scaler, rank=ranks.rank)
-        now = surroundings(accelerator.device, ranks.world_size, self._fingerprints)
+        scaler, rank = parts.accelerator.scaler, parts.ranks.rank
+        notes = restore(found.content, parts.module, parts.optimizer, scaler, rank=rank)
+        now = surroundings(parts.accelerator.device, parts.ranks.world_size, self._fingerprints)
         notes += inexact_reasons(found.state["surroundings"], now, deterministic=self.config.deterministic)
-        if data.train.inexact_reason:
-            notes.append(data.train.inexact_reason)
+        if parts.data.train.inexact_reason:
+            notes.append(parts.data.train.inexact_reason)
         return notes
 
-    def _loop(
-        self,
-        model: TorchModel,
-        module: nn.Module,
-        wrapped: nn.Module,
-        prepared: Any,
-        optimizer: Optimizer,
-        accelerator: Accelerator,
-        batches: TrainingBatches,
-        schedule: Schedule,
-        rate: LearningRate,
-        data: DataModule,
-        ranks: Ranks,
-        writer: RunWriter,
-        signals: StopSignals,
-    ) -> Loop:
-        config, device = self.config, accelerator.device
-        recording = Recording(writer, ranks, device)
-        progress = Progress()
-        sticky = config.non_finite == "stop"
-        guard = make_guard(optimizer, device, ranks, sticky=sticky, scaled=accelerator.scaler is not None)
-        requests = Requests(
-            signals,
-            ranks,
-            folder=self._run.control if self._run is not None else None,
-            attempt=self._attempt,
-            max_time=config.max_time,
-        )
-        step = Step(
-            model.training_step, wrapped, prepared, accelerator, schedule, rate, guard, ranks, recording.means,
-            clipping=config.gradient_clipping, keep_buffers=not sticky,
-        )  # fmt: skip
-        stopping = config.early_stopping
-        return Loop(
-            config=config,
-            batches=batches,
-            step=step,
-            schedule=schedule,
-            rate=rate,
-            guard=guard,
-            validation=self._validation(model, module, data.val, device, ranks, requests),
-            stopping=EarlyStopping(
-                enabled=stopping.enabled,
-                mode=stopping.mode,
-                patience=stopping.patience,
-                min_delta=stopping.min_delta,
-            ),
-            saving=Saving(
-                self._run.checkpoints if self._run is not None else None,
-                module,
-                optimizer,
-                accelerator.scaler,
-                ranks,
-                writer,
-                config,
-                config_hash=self._config_hash,
-            ),
-            recording=recording,
-            requests=requests,
-            callbacks=Callbacks(self._callbacks, Context(module, optimizer, progress, writer, ranks.is_main)),
-            ranks=ranks,
-            writer=writer,
-            progress=progress,
-            surroundings=surroundings(device, ranks.world_size, self._fingerprints),
-        )
-
-    def _validation(
-        self,
-        model: TorchModel,
-        module: nn.Module,
-        val: Split | None,
-        device: torch.device,
-        ranks: Ranks,
-        requests: Requests,
-    ) -> Callable[[], dict[str, float] | None] | None:
-        if val is None:
-            return None
-
-        def run() -> dict[str, float] | None:
-            found = validate(
-                model.validation_step,
-                module,
-                val,
-                batch_size=self.config.batch_size,
-                device=device,
-                ranks=ranks,
-                stopping=requests.stopping,
-            )
-            return None if found is None else {f"val/{name}": value for name, value in found.items()}
-
-        return run
-
-    def _announce(
-        self, loop: Loop, found: Resume | None, reasons: Sequence[str], total: int | None, module: nn.Module
-    ) -> None:
+    def _announce(self, parts: Parts, loop: Loop, found: Resume | None, notes: Sequence[str]) -> None:
+        total = parts.total_steps
         progress, writer = loop.progress, loop.writer
         epochs = self.config.max_epochs
         writer.event(
@@ -383,7 +228,7 @@ class UniversalTrainer:
             total_epochs=epochs,
             processes=loop.ranks.world_size,
             device=loop.surroundings["device"],
-            parameters=sum(parameter.numel() for parameter in module.parameters()),
+            parameters=sum(parameter.numel() for parameter in parts.module.parameters()),
             fingerprints=self._fingerprints,
         )
         if found is not None:
@@ -393,8 +238,8 @@ class UniversalTrainer:
                 epoch=progress.number,
                 checkpoint=found.info.name,
                 offsets=writer.offsets(),
-                exact=not reasons,
-                reason="; ".join(reasons) or None,
+                exact=not notes,
+                reason="; ".join(notes) or None,
             )
         phase = "compiling" if self.config.compile else "training"
         writer.progress(
@@ -422,30 +267,6 @@ class UniversalTrainer:
             best=best,
             resumable=end.status == "stopped" and loop.saving.last is not None,
         )
-
-
-def _save_best(model: TorchModel, module: nn.Module, saving: Saving, artifacts: Path) -> None:
-    """Writes artifacts/best_model with the best checkpoint's weights, those of now where none was ranked."""
-    best = saving.best_weights()
-    last = None
-    if best is not None:
-        last = {name: value.detach().clone() if torch.is_tensor(value) else value for name, value in module.state_dict().items()}
-        module.load_state_dict(best)
-    target, temporary = artifacts / BEST_MODEL, artifacts / f".{BEST_MODEL}.tmp"
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        model.save(temporary)
-        shutil.rmtree(target, ignore_errors=True)
-        temporary.rename(target)
-    except OSError as error:
-        raise UnusableError(
-            f"the best model cannot be written to {target}: {error}", hint="its checkpoint is untouched; free some space"
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if last is not None:
-            module.load_state_dict(last)
 
 
 def _unprepare(accelerator: Accelerator, wrapped: nn.Module, module: nn.Module) -> None:

@@ -75,11 +75,11 @@ class _Ending:
 
     def ended(self, result: FitResult) -> int:
         """Training came to an end of its own."""
-        fields = {"reason": result.reason, "best": result.best, "resumable": result.resumable}
-        self._write(
-            f"run_{result.status}", result.status, int(result.exit_code), step=result.step, epoch=result.epoch, **fields
-        )
-        return int(result.exit_code)
+        code = int(result.exit_code)
+        at = {"step": result.step, "epoch": result.epoch}
+        fields: dict[str, Any] = {**at, "best": result.best, "resumable": result.resumable}
+        self._write(f"run_{result.status}", result.status, code, reason=result.reason, **fields)
+        return code
 
     def failed(self, error: BaseException, run: RunDirectory) -> int:
         """Training raised."""

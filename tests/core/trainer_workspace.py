@@ -65,7 +65,8 @@ class Net(TorchModel):
 
     def build(self):
         width = self.config.get("width", 16)
-        return nn.Sequential(nn.Linear(4, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(0.3), nn.Linear(width, 2))
+        first = nn.Sequential(nn.Linear(4, width), nn.BatchNorm1d(width), nn.ReLU())
+        return nn.Sequential(first, nn.Dropout(0.3), nn.Linear(width, 2))
 
     def training_step(self, module, batch):
         x, y = batch
