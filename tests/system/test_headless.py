@@ -201,7 +201,9 @@ def test_an_exception_in_training_is_exit_code_1_with_the_traceback(workspace: P
     write_config(workspace, target="mine:Mine")
     done = kladml("--run", "data/configs/short.yaml", cwd=workspace)
     assert done.returncode == 1
-    assert "broken [/red]" in done.stderr and "in training_step" in done.stderr and "\x1b" not in done.stdout + done.stderr
+    assert (
+        "broken [/red]" in done.stderr and "in training_step" in done.stderr and "\x1b" not in done.stdout + done.stderr
+    )
 
 
 BAD_CONFIGS = {
