@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
 from pydantic import ValidationError
 
+from kladml_core.config.diff import MISSING, diff
 from kladml_core.config.load import read
 from kladml_core.config.schema import RunConfig
 from kladml_core.data.datamodule import DataModule
@@ -35,6 +37,7 @@ def train_attempt(run: RunDirectory, attempt: int, writer: RunWriter, signals: S
     """
     source = _source(run, attempt)
     config, config_hash = _config(run, source)
+    _tell_changes(run, attempt, writer)
     signals.grace = config.training.grace_seconds
     seed_everything(config.seed)
     data = _data(config, source)
@@ -61,7 +64,10 @@ def train_attempt(run: RunDirectory, attempt: int, writer: RunWriter, signals: S
         source=source,
         fingerprints=fingerprints(data),
     )
-    return trainer.fit(model, data, resume=attempt > 1)
+    result = trainer.fit(model, data, resume=attempt > 1)
+    if dist.is_initialized():
+        dist.destroy_process_group()  # only after a good end: while a rank fails, it would wait for the others
+    return result
 
 
 def _source(run: RunDirectory, attempt: int) -> Source:
@@ -78,6 +84,17 @@ def _config(run: RunDirectory, source: Source) -> tuple[RunConfig, str]:
         key = ".".join(str(part) for part in fault["loc"])
         raise ConfigError(f"{key}: {fault['msg']}", **source.at(key)) from error
     return config, hashlib.sha256(run.config.read_bytes()).hexdigest()
+
+
+def _tell_changes(run: RunDirectory, attempt: int, writer: RunWriter) -> None:
+    """An event that names what a resumed attempt changes in the config, where it changes anything."""
+    before = run.attempt_dir(attempt - 1) / "config.yaml"
+    if attempt == 1 or not before.is_file():
+        return
+    found = diff([read(before).data, read(run.config).data])
+    if found:
+        changes = {key: [None if value is MISSING else value for value in values] for key, values in found}
+        writer.event("config_changed", changes=changes)
 
 
 def _data(config: RunConfig, source: Source) -> DataModule:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import convert_outputs_to_fp32
+from torch import nn
 
 from kladml_core.errors import UnusableError
 
@@ -74,6 +78,28 @@ def set_deterministic() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
+
+
+@contextmanager
+def in_precision(module: nn.Module, accelerator: Accelerator) -> Iterator[None]:
+    """Inside, the module's forward computes as it will once Accelerate has prepared it, its outputs being float32."""
+    if not accelerator.native_amp:
+        yield
+        return
+    forward = module.forward
+
+    def cast(*inputs: Any, **named: Any) -> Any:
+        with accelerator.autocast():
+            return forward(*inputs, **named)
+
+    own = module.__dict__.get("forward")
+    module.forward = convert_outputs_to_fp32(cast)
+    try:
+        yield
+    finally:
+        del module.forward
+        if own is not None:
+            module.forward = own
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

@@ -201,6 +201,8 @@ class Loop:
     def _finish(self, metrics: dict[str, float], reason: str = "", *, best: bool = False) -> End:
         self._log_rest()
         self._save_or_fail(metrics, best=best)
+        for kind in (control.CHECKPOINT, control.STOP):
+            self.requests.honoured(kind)  # what came too late to make a difference
         by_itself = "max_steps" if self._out_of_steps else "max_epochs"
         return End("finished", reason or by_itself, ExitCode.FINISHED)
 

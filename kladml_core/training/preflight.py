@@ -20,7 +20,7 @@ from kladml_core.errors import KladMLError, NonFiniteError, TrainingFailedError,
 from kladml_core.models.torch_model import TorchModel
 from kladml_core.training.checkpoint_generators import capture_generators, restore_generators
 from kladml_core.training.checkpoints import unsupported_reason
-from kladml_core.training.device import to_device
+from kladml_core.training.device import in_precision, to_device
 from kladml_core.training.failures import is_out_of_memory, told_with_place, user_place
 from kladml_core.training.outputs import LOSS, read_output
 
@@ -112,7 +112,7 @@ def preflight(
 def _try_step(
     model: TorchModel, module: nn.Module, accelerator: Accelerator, batch: Any, config: TrainingConfig
 ) -> tuple[tuple[str, ...], list[str], list[str]]:
-    with accelerator.autocast():
+    with in_precision(module, accelerator):
         loss, _, values = read_output(model.training_step(module, batch))
     strange = []
     if not torch.isfinite(loss.detach()).item():
@@ -136,7 +136,7 @@ def _try_validation(
         return ()
     batch = to_device(val.fetch(torch.zeros(1, dtype=torch.int64)), accelerator.device)
     module.eval()
-    with torch.no_grad(), accelerator.autocast():
+    with torch.no_grad(), in_precision(module, accelerator):
         _, _, values = read_output(model.validation_step(module, batch))
     return tuple(f"val/{name}" for name in (LOSS, *values))
 

@@ -19,7 +19,7 @@ from kladml_core.training.artifacts import save_best
 from kladml_core.training.assembly import Parts, make_loop, make_parts
 from kladml_core.training.callbacks import Callback
 from kladml_core.training.checkpoints import restore, restore_generators
-from kladml_core.training.device import make_accelerator, set_deterministic, to_device
+from kladml_core.training.device import in_precision, make_accelerator, set_deterministic, to_device
 from kladml_core.training.loop import End, Loop
 from kladml_core.training.preflight import person_code, preflight
 from kladml_core.training.ranks import Ranks
@@ -131,7 +131,7 @@ class UniversalTrainer:
         accelerator = make_accelerator(self.device, self.config.mixed_precision)
         ranks = Ranks(accelerator.process_index, accelerator.num_processes)
         module = torch_model.module.to(accelerator.device)
-        with accelerator.autocast():
+        with in_precision(module, accelerator):
             found = validate(
                 torch_model.validation_step,
                 module,

@@ -102,3 +102,14 @@ def test_a_run_without_a_checkpoint_has_nothing_to_resume(workspace: Path) -> No
     add_attempt(run)
     ended = work(run, workspace)
     assert (ended.code, ended.status, ended.terminal["kind"]) == (65, "failed", "run_failed")
+
+
+def test_a_longer_run_on_resume_is_told_as_a_change_of_the_config(undisturbed: Ended, workspace: Path) -> None:
+    run = new_run(workspace, {"training": {"max_epochs": 2}})
+    assert work(run, workspace).code == 0
+    run.config.write_text(run.config.read_text().replace("max_epochs: 2", "max_epochs: 4"))
+    add_attempt(run)
+    ended = work(run, workspace)
+    assert (ended.code, ended.terminal["step"]) == (0, STEPS), ended.output
+    assert [event["changes"] for event in ended.of_kind("config_changed")] == [{"training.max_epochs": [2, 4]}]
+    assert ended.of_kind("resumed")[0]["step"] == 20
