@@ -48,7 +48,7 @@ class KladMLApp(App[None]):
 
     TITLE = "KladML"
     # Textual loads no stylesheet of the first screen itself.
-    CSS_PATH = "screens/workbench.tcss"
+    CSS_PATH = Path(__file__).with_name("screens") / "workbench.tcss"
     COMMANDS = {_palette}
 
     def __init__(self, workspace: Path) -> None:

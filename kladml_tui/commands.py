@@ -45,7 +45,14 @@ class Command:
     def binding(self) -> Binding:
         """The binding as Textual takes it; the keymap finds it by its id."""
         return Binding(
-            self.keys, self.action, self.title, show=self.footer, id=self.id, tooltip=self.help, key_display=None
+            self.keys,
+            self.action,
+            self.title,
+            show=self.footer,
+            id=self.id,
+            tooltip=self.help,
+            # A key typed right after is then for the pane that has the keys by that time.
+            priority=self.id.startswith("pane."),
         )
 
 

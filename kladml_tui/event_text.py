@@ -37,7 +37,9 @@ _STYLES = {
 }
 _LEVELS = {"error": "$error", "critical": "$error bold", "warning": "$warning"}
 # Said in the words of the kind or of another field already, or of no use to a person.
-_UNSAID = frozenset({"name", "best", "last", "exact", "offsets", "file", "line", "column", "monitor"})
+_UNSAID = frozenset(
+    {"name", "best", "last", "exact", "offsets", "file", "line", "column", "monitor", "exit_code", "resumable"}
+)
 
 
 def event_line(event: Mapping[str, Any]) -> Content:
@@ -72,8 +74,13 @@ def _details(event: Mapping[str, Any], kind: str) -> list[tuple[str, str]]:
     found += _at(event)
     if event.get("best") is True:
         found.append(("best", "$mark-best bold"))
+    if kind in ("checkpoint_removed", "checkpoint_rejected", "checkpoint_failed") and event.get("name"):
+        found.append((one_line(event["name"]), "$foreground"))
+    if event.get("exit_code"):
+        found.append((f"exit code {event['exit_code']}", "$foreground"))
     metrics = event.get("metrics")
     if isinstance(metrics, Mapping) and kind != "checkpoint_saved":
+        metrics = dict(sorted(metrics.items(), key=_worth))
         found += [(f"{one_line(name)} {_value(value)}", "$foreground") for name, value in metrics.items()]
     for key, value in event.items():
         if key in _ENVELOPE or key in _UNSAID or key in ("step", "epoch", "metrics") or value is None:
@@ -82,6 +89,11 @@ def _details(event: Mapping[str, Any], kind: str) -> list[tuple[str, str]]:
         if text:
             found.append((text, "$foreground" if key in ("message", "reason") else "$muted"))
     return found
+
+
+def _worth(item: tuple[str, Any]) -> tuple[bool, bool]:
+    """Validation before training, and what says how well before what says how fast."""
+    return not item[0].startswith("val/"), item[0].endswith(("learning_rate", "gradient_norm", "samples_per_second"))
 
 
 def _at(event: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -89,12 +89,12 @@ def from_row(row: RunRow) -> RunLine:
     return RunLine(row.reference, row.status, figure, _average_pace(row.status), row.star)
 
 
-def from_snapshot(snapshot: RunSnapshot, star: bool = False) -> RunLine:
-    """The line of a run that is followed."""
+def from_snapshot(snapshot: RunSnapshot, known: RunLine | None = None) -> RunLine:
+    """The line of a run that is followed; what is not in its series is as it was known."""
     name = preferred(snapshot.last)
     point = snapshot.last.get(name or "")
-    figure = Figure(name, point.value, point.step) if name and point else None
-    return RunLine(snapshot.reference, snapshot.status, figure, _pace(snapshot), star)
+    figure = Figure(name, point.value, point.step) if name and point else (known.figure if known else None)
+    return RunLine(snapshot.reference, snapshot.status, figure, _pace(snapshot), known.star if known else False)
 
 
 def preferred(metrics: Mapping[str, object]) -> str | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.content import Content
 from textual.screen import ModalScreen
 
-from kladml_tui.commands import BY_ID, COMMANDS, SCOPES
+from kladml_tui.commands import BY_ID, COMMANDS, SCOPES, Scope
 from kladml_tui.text import one_line
 from kladml_tui.widgets.key_bar import key_name
 from kladml_tui.widgets.text_lines import TextLines
@@ -24,13 +24,17 @@ class Help(ModalScreen[None]):
         title: what is focused.
         here: bindings of the focused pane that are no commands of ours, e.g. the chart's.
         keys: command id → its keys now.
+        first: the scopes that matter most here.
     """
 
     CSS_PATH = "help.tcss"
     BINDINGS = [Binding("escape,q,question_mark", "dismiss", "Close")]
 
-    def __init__(self, title: str, here: list[Binding], keys: Mapping[str, str]) -> None:
+    def __init__(
+        self, title: str, here: Sequence[Binding], keys: Mapping[str, str], first: Sequence[Scope] = ()
+    ) -> None:
         super().__init__()
+        self._order = [*first, *(scope for scope in SCOPES if scope not in first)]
         self._heading = title
         self._here = here
         self._keys = keys
@@ -44,7 +48,7 @@ class Help(ModalScreen[None]):
         view = self.query_one(TextLines)
         view.border_title = Content(f" {one_line(self._heading)} ")
         view.border_subtitle = Content(" esc closes ")
-        view.show_lines(tuple(self._text()))
+        view.show_lines(tuple(self._text()), indent=_KEYS + 2)
         view.focus()
 
     def _text(self) -> Iterator[Content]:
@@ -53,8 +57,8 @@ class Help(ModalScreen[None]):
             for binding in self._here:
                 yield _line(binding.key, binding.tooltip or binding.description)
             yield Content("")
-        for scope, heading in SCOPES.items():
-            yield Content.styled(heading, "$primary bold")
+        for scope in self._order:
+            yield Content.styled(SCOPES[scope], "$primary bold")
             for command in COMMANDS:
                 if command.scope == scope:
                     yield _line(self._keys.get(command.id, command.keys), command.help)

@@ -60,8 +60,13 @@ class PaneKeys(Screen[None]):
     def go_to_pane(self, pane: str) -> None:
         """Gives a pane the keys; on a narrow screen the tree comes and goes with them."""
         widget = self.panes().get(pane, self.nodes)
-        self.set_class(widget is self.nodes, "-tree")
-        widget.focus()
+        # At once, not by `focus`, which waits: the next key may be here already.
+        self.show_tree(widget is self.nodes)
+        self.set_focus(widget)
+
+    def show_tree(self, near: bool) -> None:
+        """The tree is always on a wide screen, on a narrow one only while it has the keys."""
+        self.nodes.display = near or not self.has_class("-narrow")
 
     def pane_after(self, widget: Widget) -> None:
         """Enter goes on to the pane that shows what was chosen."""
@@ -113,7 +118,7 @@ class PaneKeys(Screen[None]):
             return
         self.filter_field.display = True
         self.filter_field.value = self.runs.filter
-        self.filter_field.focus()
+        self.set_focus(self.filter_field)
 
     @on(Input.Changed, "#filter")
     def _filter_typed(self, event: Input.Changed) -> None:
@@ -124,5 +129,5 @@ class PaneKeys(Screen[None]):
     def _leave_filter(self) -> None:
         self.runs.filter = self.filter_field.value
         self.filter_field.display = bool(self.runs.filter)
-        self.runs.focus()
+        self.set_focus(self.runs)
         self.remember()

@@ -13,7 +13,7 @@ from textual import work
 from kladml_core.errors import KladMLError
 from kladml_core.runs.rundir import RunDirectory
 from kladml_tui import run_actions
-from kladml_tui.commands import BY_ID
+from kladml_tui.commands import BY_ID, Scope
 from kladml_tui.run_line import duration
 from kladml_tui.screens.ask import Ask
 from kladml_tui.screens.help import Help, keys_now
@@ -148,9 +148,7 @@ class RunKeys(PaneKeys):
 
     async def _ask_terminate(self, run: RunDirectory, asked: float | None) -> None:
         since = f"It was asked to stop {duration(time.monotonic() - asked)} ago.\n" if asked is not None else ""
-        question = (
-            f"Send SIGTERM to {run.reference}?\n\n{since}It saves a checkpoint; a second one ends it at once."
-        )
+        question = f"Send SIGTERM to {run.reference}?\n\n{since}It saves a checkpoint; a second one ends it at once."
         if await self.app.push_screen_wait(Ask(question, [("S", "send it")])) != "S":
             return
         if await self._try(run_actions.send_term, run, "Not signalled"):
@@ -213,10 +211,12 @@ class RunKeys(PaneKeys):
     def action_help(self) -> None:
         """What the keys do here."""
         here = {
-            active.binding.id or key: active.binding
-            for key, active in self.active_bindings.items()
-            if active.binding.id not in BY_ID and active.node not in (self, self.app) and active.binding.description
+            active.binding.id: active.binding
+            for active in self.active_bindings.values()
+            if active.binding.id is not None and active.binding.id not in BY_ID and active.node is not self.app
         }
         names = {"tree": "the workspace", "runs": "the list of runs"}
         title = names.get(self.pane) or (f"the run's {self.view.tab}" if self.runs.display else self.preview.page)
-        self.app.push_screen(Help(title, list(here.values()), keys_now(self.workspace.settings.ui.keymap)))
+        first: tuple[Scope, ...] = ("config",) if self.config_here is not None else ("run",)
+        keys = keys_now(self.workspace.settings.ui.keymap)
+        self.app.push_screen(Help(title, list(here.values()), keys, first))

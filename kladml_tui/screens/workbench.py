@@ -134,6 +134,7 @@ class Workbench(RunKeys):
         self.set_class(height < SHORT, "-short")
         self.nodes.styles.width = self.state.tree_width or None
         self.runs.styles.max_height = self.state.runs_height or None
+        self.show_tree(self.pane == "tree")
 
     def on_resize(self) -> None:
         """Another size may want another layout."""
@@ -183,7 +184,8 @@ class Workbench(RunKeys):
             self._show_runs(node)
         elif node.path is None:
             self._show_runs_side(False)
-            self.preview.show_welcome(len(self.look.configs))
+            title = "" if node.key == "projects" or not self.look.experiments else f"No {node.label.lower()} yet"
+            self.preview.show_welcome(title, len(self.look.configs))
         elif not again:
             self._show_runs_side(False)
             self.preview.show_node(node)
@@ -194,7 +196,7 @@ class Workbench(RunKeys):
         runs = runs_of(self.look, prefix)
         self._show_runs_side(bool(runs))
         if not runs:
-            self.preview.show_welcome(len(self.look.configs), prefix)
+            self.preview.show_welcome(f"No run in {prefix} yet" if prefix else "", len(self.look.configs))
             return
         self.runs.show(prefix, runs, {reference: state.status for reference, state in self.look.states.items()})
         if self._wanted_run and self.runs.move_to(self._wanted_run):
@@ -225,7 +227,7 @@ class Workbench(RunKeys):
         self.monitor.show(run)
         if run is not None and (snapshot := self.monitor.snapshot(run.reference)) is not None:
             self.view.show_snapshot(snapshot)
-            self._show_lines([from_snapshot(snapshot)])
+            self._show_lines([from_snapshot(snapshot, self.runs.line_of(run.reference))])
         self.remember()
 
     @on(RowsWanted)
@@ -255,7 +257,7 @@ class Workbench(RunKeys):
             if snapshot is None:
                 continue
             known = self.runs.line_of(reference)
-            lines.append(from_snapshot(snapshot, star=known.star if known else False))
+            lines.append(from_snapshot(snapshot, known))
             if reference == self._shown:
                 self.view.show_snapshot(snapshot)
         self._show_lines(lines)
@@ -302,7 +304,7 @@ class Workbench(RunKeys):
     @on(DescendantFocus)
     def _focus_moved(self) -> None:
         pane = self.pane
-        self.set_class(pane == "tree", "-tree")
+        self.show_tree(pane == "tree")
         self.set_class(pane == "view", "-view")
         self.view.mark_near(pane == "view")
         self.remember()

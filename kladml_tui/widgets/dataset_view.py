@@ -49,7 +49,7 @@ class DatasetView(TextLines):
 
     def show(self, facts: DatasetFacts) -> None:
         """Shows them."""
-        self.show_lines(tuple(_text(facts)))
+        self.show_lines(tuple(_text(facts)), indent=_LABEL + 1)
         self.action_top()
 
 

@@ -7,7 +7,9 @@ from textual.binding import Binding
 from textual.content import Content
 from textual.widget import Widget
 
+from kladml_tui.commands import BY_ID
 from kladml_tui.text import one_line
+from kladml_tui.commands import BY_ID
 from kladml_tui.text import width as cells_of
 
 _SHORT = {
@@ -81,6 +83,8 @@ class KeyBar(Widget):
                 always[binding.id or ""] = binding
             else:
                 here.append(binding)
+        # Ours before those of the focused widget: a chart has more keys than a narrow screen has room.
+        here.sort(key=lambda binding: binding.id not in BY_ID)
         last = [always[name] for name in _ALWAYS if name in always]
         room = self.size.width - sum(_cells(binding) for binding in last)
         chosen = []

@@ -57,12 +57,12 @@ class Preview(Vertical):
         if self._node is not None and self.page != "welcome":
             self._read(self._node)
 
-    def show_welcome(self, configs: int, experiment: str = "") -> None:
-        """Says what to do next, in a workspace with so many configs or in an empty experiment."""
+    def show_welcome(self, title: str, configs: int) -> None:
+        """Says what to do next, in a workspace with so many configs."""
         self._node = None
         settings = self._settings
         page = self.query_one(Welcome)
-        page.show(settings.root, configs=configs, where=settings.config_dirs, experiment=experiment)
+        page.show(title or "No run in this workspace yet", settings, configs)
         self._open("welcome")
 
     def _open(self, page: str) -> None:

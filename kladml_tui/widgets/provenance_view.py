@@ -46,7 +46,7 @@ class ProvenanceView(TextLines):
 
     def show(self, found: Provenance) -> None:
         """Shows it."""
-        self.show_lines(tuple(_text(found)))
+        self.show_lines(tuple(_text(found)), indent=_LABEL + 1)
 
 
 def _text(found: Provenance) -> Iterator[Content]:
@@ -61,7 +61,7 @@ def _text(found: Provenance) -> Iterator[Content]:
         directory=found.path,
     )
     for name, fingerprint in _mapping(run.get("fingerprints")).items():
-        yield _fact(f"data {name}", fingerprint)
+        yield _fact("data", f"{name}  {fingerprint}")
     for number, attempt in found.attempts:
         yield Content("")
         yield Content.styled(f"attempt {number}", "$primary bold")

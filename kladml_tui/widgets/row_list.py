@@ -81,7 +81,9 @@ class RowList(ScrollView, can_focus=True):
         self._strips = {key: strip for key, strip in self._strips.items() if key in self._index_of}
         self._resize_content()
         if self.scroll_offset.y and self._cursor != old_cursor:
-            self.scroll_to(y=self.scroll_offset.y + self._cursor - old_cursor, animate=False, immediate=True)
+            self.scroll_to(
+                y=self.scroll_offset.y + self._cursor - old_cursor, animate=False, immediate=True, force=True
+            )
         self.refresh()
         self._tell_shown()
         if self.cursor_key != before:
@@ -110,13 +112,18 @@ class RowList(ScrollView, can_focus=True):
     def visible_keys(self) -> tuple[str, ...]:
         """The keys of the rows in sight."""
         top = self.scroll_offset.y
-        return self._keys[top : top + max(0, self.size.height - self._head)]
+        return self._keys[top : top + max(0, self.room.height - self._head)]
+
+    @property
+    def room(self) -> Size:
+        """The cells there are for rows and head, without the scroll bar."""
+        return self.scrollable_content_region.size
 
     # Drawing
 
     def render_line(self, y: int) -> Strip:
         """One line of the screen."""
-        width = self.size.width
+        width = self.room.width
         ground = self.visual_style
         if self._head and y == 0:
             style = self.get_visual_style("row-list--head")
@@ -174,7 +181,7 @@ class RowList(ScrollView, can_focus=True):
         self._go(self._cursor - 1)
 
     def action_page(self, pages: int) -> None:
-        self._go(self._cursor + pages * max(1, self.size.height - self._head - 1))
+        self._go(self._cursor + pages * max(1, self.room.height - self._head - 1))
 
     def action_top(self) -> None:
         self._go(0)
@@ -205,21 +212,21 @@ class RowList(ScrollView, can_focus=True):
         self.post_message(Moved(self, self.cursor_key))
 
     def _show_cursor(self) -> None:
-        room = self.size.height - self._head
+        room = self.room.height - self._head
         if not self._has_cursor or room <= 0:
             return
         top = self.scroll_offset.y
         if self._cursor < top:
-            self.scroll_to(y=self._cursor, animate=False, immediate=True)
+            self.scroll_to(y=self._cursor, animate=False, immediate=True, force=True)
         elif self._cursor >= top + room:
-            self.scroll_to(y=self._cursor - room + 1, animate=False, immediate=True)
+            self.scroll_to(y=self._cursor - room + 1, animate=False, immediate=True, force=True)
 
     def _refresh_cursor(self) -> None:
         # A refresh by line misses the head, whose colour says which pane has the focus.
         self.refresh() if self._head else self.refresh_line(self._cursor)
 
     def _resize_content(self) -> None:
-        self.virtual_size = Size(self.size.width, len(self._keys) + self._head)
+        self.virtual_size = Size(self.room.width, len(self._keys) + self._head)
 
     def _tell_shown(self) -> None:
         if self.is_mounted:

@@ -59,10 +59,14 @@ class RunHeader(Widget):
         status = line.status
         found: list[list[tuple[str, str]]] = []
         why = status.damaged or status.reason
-        if why and (not status.live or line.status.stalled or status.status == "stopping"):
+        if (
+            why
+            and status.status != "finished"
+            and (not status.live or line.status.stalled or status.status == "stopping")
+        ):
             code = f" (exit {status.exit_code})" if status.exit_code not in (None, 0) else ""
             found.append([(one_line(why) + code, "$foreground")])
-        elif status.live and status.phase not in (None, "training"):
+        elif status.status == "starting" and status.phase not in (None, "starting"):
             found.append([(one_line(status.phase), "$foreground")])
         if status.attempt and status.attempt > 1:
             found.append([(f"attempt {status.attempt}", "$muted")])
@@ -87,6 +91,11 @@ class RunHeader(Widget):
             found.append([("took " if not status.live else "", "$muted"), (duration(line.took), "$muted")])
         if line.pace and status.status == "running":
             found.append([(f"{number(line.pace)} steps/s", "$muted")])
+        if status.status == "finished" and why:
+            found.append([(one_line(why).replace("_", " "), "$muted")])
+        # At the end, where its coming and going moves nothing else.
+        if status.status == "running" and status.phase not in (None, "training"):
+            found.append([(one_line(status.phase), "$muted")])
         return found
 
 

@@ -142,10 +142,12 @@ class RunsTable(RowList):
             count = f"{shown:,} of {there:,} match {one_line(self._filter)!r}"
         else:
             count = f"{there:,} runs" if there != 1 else "1 run"
-        room = width - len(titles.rstrip()) - 2
-        count = count if cells_of(count) <= room else f"{shown:,}"
+        titles = titles.rstrip()
         gap = width - 1 - cells_of(count)
-        return Content(titles.rstrip().ljust(gap)[:gap] + count)
+        # A filter must be seen to be on; how many runs there are, the tree says too.
+        if len(titles) + 2 > gap and not self._filter:
+            return Content(titles[:width])
+        return Content(titles[: gap - 1].ljust(gap) + count)
 
     def row(self, key: str, width: int) -> Content:
         """Glyph, name, status in a word, and figures as far as there is room."""
@@ -225,4 +227,5 @@ def _figure(line: RunLine) -> str:
 def _why(line: RunLine) -> str:
     if line.status.status in ("failed", "lost", "damaged", "stopped") or line.status.stalled:
         return line.status.damaged or line.status.reason or ""
-    return line.status.phase or "" if line.status.live and line.status.phase != "training" else ""
+    told = line.status.live and line.status.phase in ("preflight", "compiling", "validating", "finishing")
+    return line.status.phase or "" if told else ""

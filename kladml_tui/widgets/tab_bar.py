@@ -37,11 +37,13 @@ class TabBar(Widget):
 
     def _labels(self) -> list[tuple[str, str, str]]:
         """Tab, key and words of each."""
-        roomy = self.size.width >= 84
-        labels = []
-        for number, tab in enumerate(TABS, 1):
-            count = self._counts.get(tab, "") if roomy else ""
-            labels.append((tab, f" {number} ", f"{tab.capitalize()}{f' {count}' if count else ''} "))
+        for counts, words in ((self._counts, True), ({}, True), ({}, False)):
+            labels = []
+            for number, tab in enumerate(TABS, 1):
+                text = f"{tab.capitalize()} {counts.get(tab, '')}".strip() if words or tab == self._open else ""
+                labels.append((tab, f" {number} ", f"{text} " if text else ""))
+            if sum(len(key) + len(text) for _, key, text in labels) <= self.size.width:
+                break
         return labels
 
     def render(self) -> Content:

@@ -29,6 +29,7 @@ class TextLines(ScrollView, can_focus=True):
         self._starts: list[int] = []
         self._width = 0
         self._follow = follow
+        self._indent = 0
         self._at_end = follow
 
     @property
@@ -36,9 +37,15 @@ class TextLines(ScrollView, can_focus=True):
         """The whole text."""
         return "\n".join(line.plain for line in self._lines)
 
-    def show_lines(self, lines: Sequence[Content]) -> None:
-        """Shows another text; what is in sight stays there, unless it is the end."""
+    def show_lines(self, lines: Sequence[Content], *, indent: int = 0) -> None:
+        """Shows another text; what is in sight stays there, unless it is the end.
+
+        Args:
+            lines: the lines.
+            indent: cells by which the rest of a folded line stands in.
+        """
         self._lines = tuple(lines)
+        self._indent = indent
         self._measure()
 
     def render_line(self, y: int) -> Strip:
@@ -48,18 +55,18 @@ class TextLines(ScrollView, can_focus=True):
         width = self._width
         style = self.visual_style
         if index < 0 or index >= len(self._lines):
-            return Strip.blank(self.size.width, style.rich_style)
+            return Strip.blank(self._width, style.rich_style)
         line = self._lines[index]
         part = at - self._starts[index]
         if part or line.cell_length > width:
-            parts = line.wrap(width)
+            parts = self._fold(line)
             if part >= len(parts):
-                return Strip.blank(self.size.width, style.rich_style)
+                return Strip.blank(self._width, style.rich_style)
             line = parts[part]
         strips = Visual.to_strips(self, line, width, 1, style)
         if not strips:
-            return Strip.blank(self.size.width, style.rich_style)
-        return strips[0].adjust_cell_length(self.size.width, style.rich_style)
+            return Strip.blank(self._width, style.rich_style)
+        return strips[0].adjust_cell_length(self._width, style.rich_style)
 
     def on_resize(self) -> None:
         """Lines fold at another width."""
@@ -71,30 +78,42 @@ class TextLines(ScrollView, can_focus=True):
         self._at_end = self._follow and new_value >= self.max_scroll_y - 0.5
 
     def action_down(self) -> None:
-        self.scroll_to(y=self.scroll_offset.y + 1, animate=False, immediate=True)
+        self.scroll_to(y=self.scroll_offset.y + 1, animate=False, immediate=True, force=True)
 
     def action_up(self) -> None:
-        self.scroll_to(y=self.scroll_offset.y - 1, animate=False, immediate=True)
+        self.scroll_to(y=self.scroll_offset.y - 1, animate=False, immediate=True, force=True)
 
     def action_page(self, pages: int) -> None:
-        self.scroll_to(y=self.scroll_offset.y + pages * max(1, self.size.height - 1), animate=False, immediate=True)
+        self.scroll_to(
+            y=self.scroll_offset.y + pages * max(1, self.scrollable_content_region.height - 1),
+            animate=False,
+            immediate=True,
+            force=True,
+        )
 
     def action_top(self) -> None:
-        self.scroll_to(y=0, animate=False, immediate=True)
+        self.scroll_to(y=0, animate=False, immediate=True, force=True)
 
     def action_bottom(self) -> None:
-        self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)
+        self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True, force=True)
 
     def action_choose(self) -> None:
         """There is nothing to open in a text."""
 
+    def _fold(self, line: Content) -> list[Content]:
+        indent = self._indent if self._width > 2 * self._indent else 0
+        if not indent:
+            return line.wrap(self._width)
+        parts = line[indent:].wrap(self._width - indent)
+        return [line[:indent] + part if index == 0 else part.pad_left(indent) for index, part in enumerate(parts)]
+
     def _measure(self) -> None:
         at_end = self._at_end
-        self._width = width = max(2, self.size.width)
-        heights = [len(line.wrap(width)) if line.cell_length > width else 1 for line in self._lines]
+        self._width = width = max(2, self.scrollable_content_region.width)
+        heights = [len(self._fold(line)) if line.cell_length > width else 1 for line in self._lines]
         self._starts = [0, *accumulate(heights)][:-1] if heights else []
-        self.virtual_size = Size(self.size.width, sum(heights))
+        self.virtual_size = Size(width, sum(heights))
         if at_end:
-            self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)
+            self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True, force=True)
             self._at_end = True
         self.refresh()

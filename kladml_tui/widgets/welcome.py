@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from textual.content import Content
 
+from kladml_core.settings import Settings
 from kladml_tui.text import one_line
 from kladml_tui.widgets.text_lines import TextLines
 
@@ -13,16 +12,14 @@ from kladml_tui.widgets.text_lines import TextLines
 class Welcome(TextLines):
     """A few lines of advice."""
 
-    def show(self, workspace: Path, *, configs: int, where: tuple[Path, ...], experiment: str = "") -> None:
+    def show(self, title: str, settings: Settings, configs: int) -> None:
         """Shows the next steps.
 
         Args:
-            workspace: its root.
+            title: what is missing.
+            settings: the workspace's.
             configs: how many configs there are to train.
-            where: the folders in which configs are looked for.
-            experiment: the experiment that is empty, where not the whole workspace is.
         """
-        title = f"No run in {experiment} yet" if experiment else "No run in this workspace yet"
         lines = [Content(""), Content.styled(one_line(title), "bold $primary"), Content("")]
         if configs:
             lines += [
@@ -31,10 +28,10 @@ class Welcome(TextLines):
                 _step("3", "Watch its curves here", "q leaves the app, and the run goes on"),
             ]
         else:
-            folders = ", ".join(one_line(path) for path in where)
+            folders = ", ".join(one_line(path) for path in settings.workspace.configs)
             lines += [
                 _step("1", "Leave with q, and make an example:", ""),
-                Content.assemble("      ", (f"kladml-tui init {one_line(workspace)} --example digits", "$accent")),
+                Content.assemble("      ", (f"kladml-tui init {one_line(settings.root)} --example digits", "$accent")),
                 _step("2", "Or write a config of your own", f"a YAML file in {folders}; it appears in the tree"),
             ]
         lines += [Content(""), Content.styled("?  what the keys do      :  every command by its name", "$muted")]
