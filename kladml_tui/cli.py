@@ -5,16 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib.util import find_spec
 from io import TextIOWrapper
 from typing import NoReturn
 
 from kladml_core.errors import ExitCode, KladMLError, UnusableError
 from kladml_core.runs.plain import inert
-
-PIPE_CLOSED = 141
-"""128 + SIGPIPE: whoever read this command's output has gone."""
 
 _EXTRA = ("typer", "rich", "textual")
 
@@ -27,38 +23,31 @@ def main() -> NoReturn:
         code = _run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        _drop_stdout()
-        code = PIPE_CLOSED
+        code = _nobody_reads()
     except KeyboardInterrupt:
         code = ExitCode.INT
     except KladMLError as error:
-        code = report(error, json="--json" in arguments)
+        code = _report(error, json="--json" in arguments)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         text = f"{where}{error.strerror or error}"
-        code = report(UnusableError(text), json="--json" in arguments)
+        code = _report(UnusableError(text), json="--json" in arguments)
     if code == ExitCode.HUP:
-        _drop_stdout()
+        _nobody_reads()
     sys.exit(int(code))
 
 
-def report(error: KladMLError, *, json: bool) -> int:
-    """Says an error on stderr, with `json` also as one line on stdout; returns its exit code."""
-    if json:
-        from kladml_tui.headless_console import json_line
+def _report(error: KladMLError, *, json: bool) -> int:
+    from kladml_core.runs.consoles import tell_error
 
-        place = {"file": error.file, "line": error.line, "column": error.column}
-        known = {key: value for key, value in place.items() if value is not None}
-        hint = {"hint": error.hint} if error.hint else {}
-        exit_code = int(error.exit_code)
-        line = {"kind": "error", "exit_code": exit_code, **known, "message": error.message, **hint}
-        try:
-            print(json_line(line), flush=True)
-        except OSError:
-            _drop_stdout()  # nobody reads it
-    with suppress(OSError):
-        print(f"kladml-tui: {inert(str(error), newlines=True)}", file=sys.stderr, flush=True)
-    return int(error.exit_code)
+    return tell_error(error, json=json, program="kladml-tui")
+
+
+def _nobody_reads() -> int:
+    from kladml_core.runs.consoles import PIPE_CLOSED, drop_stdout
+
+    drop_stdout()
+    return PIPE_CLOSED
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -126,10 +115,3 @@ def _hold_standard_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _drop_stdout() -> None:
-    """Points stdout at /dev/null, so that the interpreter's last flush has nobody to fail on."""
-    descriptor = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(descriptor, 1)
-    os.close(descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +11,9 @@ import typer
 
 from kladml_core.errors import ConfigError, ExitCode
 from kladml_core.runs.plain import inert
+from kladml_core.workspace.choose import choose_config, choose_workspace
 from kladml_tui import cli_runs
-from kladml_tui.cli_shared import choose_config, choose_workspace, open_app, print_json, print_rows, settings_of
+from kladml_tui.cli_shared import open_app, print_json, print_rows, settings_of
 
 app = typer.Typer(
     name="kladml-tui",
@@ -70,8 +72,9 @@ def open_or_run(
         return
     if run is None:
         raise typer.Exit(open_app(workspace))
+    from kladml_core.runs.attend import start_and_follow
     from kladml_core.runs.launch import launch, prepare
-    from kladml_tui.headless import start_and_follow
+    from kladml_tui.headless import make_console
 
     root = choose_workspace(workspace, run)
     config = choose_config(run, root)
@@ -80,7 +83,7 @@ def open_or_run(
         start_and_follow(
             lambda: prepare(config, workspace=root, overrides=words, processes=processes),
             launch,
-            json=json,
+            partial(make_console, json=json),
             detach=detach,
         )
     )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kladml_core.errors import ConfigError, ExitCode
-from kladml_tui.cli_shared import choose_workspace, clock, print_json, print_rows, settings_of
+from kladml_core.workspace.choose import choose_workspace
+from kladml_tui.cli_shared import clock, print_json, print_rows, settings_of
 
 if TYPE_CHECKING:
     from kladml_core.runs.checkpoint_list import CheckpointRow
@@ -99,9 +101,10 @@ def show(context: typer.Context, run: Run, workspace: Workspace = None, json: Js
 
 def watch(context: typer.Context, run: Run, workspace: Workspace = None, json: Json = False) -> None:
     """Follows a run to its end and exits with its code. Ctrl-C ends the watching, not the run."""
-    from kladml_tui import headless
+    from kladml_core.runs.attend import watch as watch_run
+    from kladml_tui.headless import make_console
 
-    raise typer.Exit(headless.watch(_find(context, run, workspace), json=json))
+    raise typer.Exit(watch_run(_find(context, run, workspace), partial(make_console, json=json)))
 
 
 def stop(
@@ -142,15 +145,16 @@ def resume(
     json: Json = False,
 ) -> None:
     """Goes on with a run from its newest checkpoint and follows it."""
+    from kladml_core.runs.attend import start_and_follow
     from kladml_core.runs.launch import resume as resume_run
-    from kladml_tui.headless import start_and_follow
+    from kladml_tui.headless import make_console
 
     root = choose_workspace(workspace or above(context))
     raise typer.Exit(
         start_and_follow(
             lambda: _find(context, run, workspace),
             lambda directory: resume_run(directory, workspace=root, overrides=overrides or []),
-            json=json,
+            partial(make_console, json=json),
             detach=detach,
         )
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from rich.console import Console as RichConsole
@@ -15,11 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from kladml_core.backends.console_publisher import event_line
+from kladml_core.runs.consoles import best_text, ending, output_text, watch_hint
 from kladml_core.runs.event_text import figure, metrics_text
 from kladml_core.runs.plain import inert
 from kladml_core.runs.status import RunStatus
 from kladml_tui.cli_shared import clock
-from kladml_tui.headless_console import best_text, ending
 
 REFRESH_SECONDS = 0.125
 RATE_SECONDS = 20.0
@@ -79,6 +80,14 @@ class BarConsole:
     def say(self, text: str) -> None:
         """Prints a sentence above the bar."""
         self._console.print(Text(inert(text, newlines=True), style="yellow"))
+
+    def detached(self, run: str, status: str, path: Path) -> None:
+        """Says how to watch it."""
+        self.say(watch_hint(run, status))
+
+    def last_output(self, lines: Sequence[str]) -> None:
+        """Says them indented."""
+        self.say(output_text(lines))
 
     def end(self, terminal: Mapping[str, Any] | None) -> None:
         """Takes the bar away and prints the summary."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kladml_core.config.load import Document, dump, read, with_overrides
-from kladml_core.errors import ConfigError, NothingToResumeError, UnusableError
+from kladml_core.errors import ConfigError, KladMLError, NothingToResumeError, UnusableError
 from kladml_core.runs import provenance
 from kladml_core.runs.checkpoint_list import list_checkpoints
 from kladml_core.runs.files import write_json, write_text_atomic
@@ -263,10 +263,35 @@ def _refuse_other_identity(before: RunConfig, after: RunConfig, run: RunDirector
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Launches a config and follows it with plain lines; returns the run's exit code."""
-    from kladml_core.runs.follow_plain import follow_plain
+    """Launches a config and follows it with plain or JSON lines; returns the run's exit code."""
+    from argparse import ArgumentParser
 
-    return follow_plain(sys.argv[1:] if argv is None else argv)
+    from kladml_core.runs.attend import start_and_follow
+    from kladml_core.runs.consoles import PIPE_CLOSED, JsonConsole, PlainConsole, drop_stdout, tell_error
+    from kladml_core.workspace.choose import choose_config, choose_workspace
+
+    parser = ArgumentParser(prog="python -m kladml_core.runs.launch", description="Trains a config.")
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="the config's YAML file")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key; repeatable")
+    parser.add_argument("--workspace", type=Path, metavar="DIR", help="the workspace; else the one around here")
+    parser.add_argument("--processes", type=int, metavar="N", help="training processes on this machine")
+    parser.add_argument("--detach", action="store_true", help="return once the worker runs")
+    parser.add_argument("--json", action="store_true", help="one event a line, on stdout")
+    words = parser.parse_args(argv)
+    try:
+        root = choose_workspace(words.workspace, words.config)
+        config = choose_config(words.config, root)
+        return start_and_follow(
+            lambda: prepare(config, workspace=root, overrides=words.set, processes=words.processes),
+            launch,
+            lambda: (JsonConsole if words.json else PlainConsole)(sys.stdout),
+            detach=words.detach,
+        )
+    except KladMLError as error:
+        return tell_error(error, json=words.json, program=parser.prog)
+    except BrokenPipeError:
+        drop_stdout()
+        return PIPE_CLOSED
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How a followed run is shown without a screen: a progress bar on a terminal, plain lines off it, or JSON lines.
+"""How a followed run is shown without a screen: plain lines or JSON lines; kladml_tui adds a progress bar.
 
 Everything that comes out of a run (names, metrics, errors) is made inert here before it is printed.
 """
@@ -9,10 +9,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from shlex import quote
 from typing import Any, Protocol, TextIO
 
 from kladml_core.backends.console_publisher import ConsolePublisher
+from kladml_core.errors import KladMLError
 from kladml_core.runs.event_text import figure
 from kladml_core.runs.files import to_jsonable
 from kladml_core.runs.plain import inert
@@ -20,6 +24,9 @@ from kladml_core.runs.status import RunStatus
 
 JSON_METRICS_SECONDS = 0.1
 """Least time between two lines of metrics in JSON: at most ten a second."""
+
+PIPE_CLOSED = 141
+"""128 + SIGPIPE: whoever read this command's output has gone."""
 
 _LAST_WAIT_SECONDS = 1.0
 
@@ -38,6 +45,12 @@ class Console(Protocol):
     def say(self, text: str) -> None:
         """Tells the person something that is not the run's own."""
 
+    def detached(self, run: str, status: str, path: Path) -> None:
+        """Tells that the run goes on by itself."""
+
+    def last_output(self, lines: Sequence[str]) -> None:
+        """Shows the last lines that a failed run printed, after its end."""
+
     def end(self, terminal: Message | None) -> None:
         """Shows the run's end, or with None only puts the terminal in order; nothing may be shown afterwards."""
 
@@ -45,17 +58,6 @@ class Console(Protocol):
 def json_line(value: Any) -> str:
     """One strict JSON text in ASCII: control, direction and colour characters of the content are escaped."""
     return json.dumps(to_jsonable(value), allow_nan=False)
-
-
-def make_console(*, json: bool) -> Console:
-    """The console for this process's stdout."""
-    if json:
-        return JsonConsole(sys.stdout)
-    if sys.stdout.isatty() and os.environ.get("TERM") not in (None, "", "dumb", "unknown"):
-        from kladml_tui.headless_bar import BarConsole  # rich: only where there is a terminal
-
-        return BarConsole(sys.stdout)
-    return PlainConsole(sys.stdout)
 
 
 class JsonConsole:
@@ -97,6 +99,13 @@ class JsonConsole:
         self._print(terminal)
         if terminal.get("exit_code"):
             self.say(ending(terminal))
+
+    def detached(self, run: str, status: str, path: Path) -> None:
+        """Prints a line of kind `detached`."""
+        self._print({"kind": "detached", "run": run, "status": status, "path": str(path)})
+
+    def last_output(self, lines: Sequence[str]) -> None:
+        """Nothing follows the terminal event; the output is in console.log."""
 
     def _print_metrics(self) -> None:
         """Prints the oldest step that waits: metrics of several steps take several lines."""
@@ -140,6 +149,47 @@ class PlainConsole:
         self._publisher.publish("events", terminal)
         if terminal.get("exit_code"):
             self.say(ending(terminal))
+
+    def detached(self, run: str, status: str, path: Path) -> None:
+        """Says how to watch it."""
+        self.say(watch_hint(run, status))
+
+    def last_output(self, lines: Sequence[str]) -> None:
+        """Says them indented."""
+        self.say(output_text(lines))
+
+
+def tell_error(error: KladMLError, *, json: bool, program: str) -> int:
+    """Says an error on stderr, with `json` also as one line on stdout; returns its exit code."""
+    if json:
+        place = {"file": error.file, "line": error.line, "column": error.column}
+        known = {key: value for key, value in place.items() if value is not None}
+        hint = {"hint": error.hint} if error.hint else {}
+        line = {"kind": "error", "exit_code": int(error.exit_code), **known, "message": error.message, **hint}
+        try:
+            print(json_line(line), flush=True)
+        except OSError:
+            drop_stdout()  # nobody reads it
+    with suppress(OSError):
+        print(f"{program}: {inert(str(error), newlines=True)}", file=sys.stderr, flush=True)
+    return int(error.exit_code)
+
+
+def drop_stdout() -> None:
+    """Points stdout at /dev/null, so that the interpreter's last flush has nobody to fail on."""
+    descriptor = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(descriptor, 1)
+    os.close(descriptor)
+
+
+def watch_hint(run: str, status: str) -> str:
+    """What to say of a run that goes on by itself."""
+    return f"{run} is {status}; watch it with: kladml-tui watch {quote(run)}"
+
+
+def output_text(lines: Sequence[str]) -> str:
+    """The last lines of a run's output, with a heading."""
+    return "\n".join(["the end of its output:", *(f"  {line}" for line in lines)])
 
 
 def ending(terminal: Mapping[str, Any]) -> str:

@@ -1,0 +1,253 @@
+"""Follows one run to its end without a screen: the app's follower and queue, with a console in the screens' place."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType, TracebackType
+from typing import Any, TypeVar
+
+from kladml_core.backends.queue_publisher import QueuePublisher, Subscription
+from kladml_core.errors import ExitCode, NotSupportedError, UnusableError
+from kladml_core.runs.consoles import Console
+from kladml_core.runs.events import TERMINAL_KINDS
+from kladml_core.runs.follow import RunFollower, read_console
+from kladml_core.runs.rundir import RunDirectory
+from kladml_core.runs.status import LIVE, RunStatus
+from kladml_core.runs.stop import request_stop, terminate
+
+Checked = TypeVar("Checked")
+
+TICK_SECONDS = 0.1
+SECOND_SECONDS = 0.3
+KILL_SECONDS = 5.0
+"""How long a worker that was told to end now has before it is killed."""
+
+ORPHAN_SECONDS = 10.0
+"""How long a run that is no longer live may owe its terminal event before the follower stops waiting for it."""
+
+_TAIL_BYTES = 4096
+_TAIL_LINES = 15
+_ENDS = frozenset({*TERMINAL_KINDS, "run_lost"})
+
+
+class Signals:
+    """What signals have asked for so far. Installs its handlers on entering and restores the old ones on leaving."""
+
+    def __init__(self) -> None:
+        self.stops = 0
+        """SIGINTs and SIGTERMs so far."""
+        self.last = signal.SIGINT
+        """The newest of them."""
+        self.hangup = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Signals:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # nohup has SIGHUP ignored from the start, and is to be obeyed.
+            if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @property
+    def exit_code(self) -> int:
+        """128 and the number of what was asked last."""
+        return int(ExitCode.HUP) if self.hangup else 128 + self.last
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self.hangup = True
+        else:
+            self.stops += 1
+            self.last = signal.Signals(number)
+
+
+def start_and_follow(
+    check: Callable[[], Checked],
+    start: Callable[[Checked], RunDirectory],
+    open_console: Callable[[], Console],
+    *,
+    detach: bool,
+) -> int:
+    """Starts a run and follows it to its end.
+
+    Args:
+        check: finds out whether the run can be started, writing nothing; a signal in the meantime starts nothing.
+        start: launches or resumes what `check` returned.
+        open_console: called when there is something to show.
+        detach: return 0 once the worker says `running`.
+
+    Returns:
+        the run's exit code; 129 when a hang-up ended the follower and the run goes on.
+
+    Raises:
+        KladMLError: the run could not be started.
+        BrokenPipeError: nobody reads stdout any more; the run goes on.
+    """
+    with Signals() as signals:
+        checked = check()
+        if signals.stops or signals.hangup:
+            return signals.exit_code
+        run = start(checked)
+        return _Following(run, signals, open_console(), owner=True, detach=detach).follow()
+
+
+def watch(run: RunDirectory, open_console: Callable[[], Console]) -> int:
+    """Follows a run that somebody else started; a signal ends the watching, never the run.
+
+    Returns:
+        the run's exit code, or 128 + N when signal N ended the watching.
+    """
+    with Signals() as signals:
+        return _Following(run, signals, open_console(), owner=False, detach=False).follow()
+
+
+class _Following:
+    """One run being followed by one console."""
+
+    def __init__(self, run: RunDirectory, signals: Signals, console: Console, *, owner: bool, detach: bool) -> None:
+        self._run = run
+        self._signals = signals
+        self._console = console
+        self._owner = owner
+        self._detach = detach
+        self._attempt = run.latest_attempt() or 1
+        recorded = (run.read_attempt(self._attempt) or {}).get("created")
+        # With an earlier attempt behind it, only what this one writes is news.
+        self._since = float(recorded) if self._attempt > 1 and isinstance(recorded, int | float) and owner else 0.0
+        self._answered = 0
+        self._rungs: list[tuple[float, signal.Signals]] = []
+        self._over_since: float | None = None
+
+    def follow(self) -> int:
+        """Follows to the end, and puts the terminal and the follower in order however it ends."""
+        publisher = QueuePublisher()
+        mailbox = publisher.subscribe(runs=[self._run.reference])
+        follower = RunFollower(publisher, curves=False)
+        follower.start()
+        try:
+            follower.follow(self._run)
+            return self._loop(mailbox, follower)
+        finally:
+            follower.close()
+            mailbox.close()
+            with suppress(OSError):  # the terminal or the pipe may be gone, and that is what ended the following
+                self._console.end(None)
+
+    def _loop(self, mailbox: Subscription, follower: RunFollower) -> int:
+        while True:
+            mailbox.wait(TICK_SECONDS)
+            for channel, message in mailbox.drain():
+                if self._is_terminal(channel, message):
+                    return self._finish(message)
+                if self._is_news(channel, message):
+                    self._console.message(channel, message)
+            snapshot = follower.snapshot(self._run.reference)
+            status = snapshot.status if snapshot is not None else None
+            if self._run.reference not in follower.following():
+                raise UnusableError(f"cannot follow {'; '.join(follower.failures)}", hint="the run itself is untouched")
+            self._console.tick(status)
+            if self._detach and status is not None and status.status in ("running", "stopping"):
+                return self._leave(status)
+            if self._signals.hangup:
+                return self._signals.exit_code
+            if self._signals.stops > self._answered and not self._owner:
+                self._console.say(f"no longer watching; the run goes on. Stop it with: kladml-tui stop {self._name()}")
+                return self._signals.exit_code
+            self._answer_signals()
+            if status is not None and self._orphaned(status):
+                return self._finish(self._synthetic_end(status))
+
+    def _is_terminal(self, channel: str, message: dict[str, Any]) -> bool:
+        return (
+            channel == "events"
+            and message.get("kind") in _ENDS
+            and message.get("attempt", self._attempt) >= self._attempt
+        )
+
+    def _is_news(self, channel: str, message: dict[str, Any]) -> bool:
+        if channel == "events":
+            return self._since == 0.0 or message.get("attempt", self._attempt) >= self._attempt
+        return channel == "status" or message.get("time", self._since) >= self._since
+
+    def _finish(self, terminal: dict[str, Any]) -> int:
+        self._console.end(terminal)
+        code = terminal.get("exit_code")
+        code = code if isinstance(code, int) else (ExitCode.LOST if terminal["kind"] == "run_lost" else ExitCode.FAILED)
+        if code not in (ExitCode.FINISHED, ExitCode.STOPPED):
+            self._say_last_output()
+        return int(code)
+
+    def _leave(self, status: RunStatus) -> int:
+        self._console.detached(self._run.reference, status.status, self._run.path)
+        return int(ExitCode.FINISHED)
+
+    def _answer_signals(self) -> None:
+        """The first signal asks the run to stop, the second ends it, and KILL_SECONDS later it is killed."""
+        if self._signals.stops > self._answered:
+            asked_before = self._answered > 0
+            self._answered = self._signals.stops
+            if not asked_before and self._answered == 1:
+                self._ask_to_stop()
+            elif not self._rungs:
+                self._console.say("ending the run now; it can be resumed from its last checkpoint")
+                now, number = time.monotonic(), self._signals.last
+                # A worker takes its first signal as a request and ends at once on the second.
+                self._rungs = [(now, number), (now + SECOND_SECONDS, number), (now + KILL_SECONDS, signal.SIGKILL)]
+        if self._rungs and time.monotonic() >= self._rungs[0][0]:
+            self._signal_worker(self._rungs.pop(0)[1])
+
+    def _ask_to_stop(self) -> None:
+        try:
+            request_stop(self._run, by=f"{self._signals.last.name} to the command that follows it")
+        except UnusableError as error:
+            self._console.say(str(error))
+        else:
+            self._console.say("asked the run to stop at its next step; once more ends it now")
+
+    def _signal_worker(self, number: signal.Signals) -> None:
+        try:
+            terminate(self._run, number)
+        except NotSupportedError as error:
+            self._console.say(str(error))
+        except UnusableError:
+            pass  # it is gone already, which is what was wanted; the follower will hear how it ended
+
+    def _orphaned(self, status: RunStatus) -> bool:
+        """Whether the run has ended without its follower hearing of it, e.g. because its directory was removed."""
+        if status.status in LIVE:
+            self._over_since = None
+            return False
+        self._over_since = self._over_since or time.monotonic()
+        return time.monotonic() - self._over_since > ORPHAN_SECONDS
+
+    def _synthetic_end(self, status: RunStatus) -> dict[str, Any]:
+        code = status.exit_code if status.exit_code is not None else int(ExitCode.LOST)
+        reason = status.damaged or status.reason or f"the run is {status.status}"
+        end = {"kind": "run_lost", "run": self._run.reference, "attempt": self._attempt, "time": time.time()}
+        return {"v": 1, **end, "exit_code": code, "reason": reason}
+
+    def _say_last_output(self) -> None:
+        """The end of console.log, where a traceback of the user's code stands."""
+        try:
+            size = self._run.console_log.stat().st_size
+        except OSError:
+            return
+        data, _ = read_console(self._run, max(0, size - _TAIL_BYTES), _TAIL_BYTES)
+        lines = data.decode("utf-8", "replace").splitlines()[-_TAIL_LINES:]
+        if any(line.strip() for line in lines):
+            self._console.last_output(lines)
+
+    def _name(self) -> str:
+        from shlex import quote
+
+        return quote(self._run.reference)
