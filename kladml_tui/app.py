@@ -13,16 +13,16 @@ from textual.command import Provider
 from textual.screen import Screen
 from textual.worker import Worker
 
-from kladml_core.runs.rundir import RunDirectory
-from kladml_core.workspace.workspace import Workspace
-from kladml_tui import faults, keymap, themes, view_state
-from kladml_tui.census import Census
+from kladml_core.settings import load_settings
+from kladml_tui import faults, themes
 from kladml_tui.monitor import Monitor
 from kladml_tui.screens.workbench import Workbench
 from kladml_tui.text import notice
 
 if TYPE_CHECKING:
+    from kladml_tui.census import Census
     from kladml_tui.screens.editor import ConfigEditor
+    from kladml_tui.view_state import ViewState
 
 LOOK_SECONDS = 2.0
 """Between two looks at the names in the workspace."""
@@ -52,19 +52,18 @@ class KladMLApp(App[None]):
     COMMANDS = {_palette}
 
     def __init__(self, workspace: Path) -> None:
-        self.workspace = Workspace.open(workspace)
-        settings = self.workspace.settings
-        self._chosen_theme, self._notices = themes.load_theme(settings.ui.theme)
+        self.settings = load_settings(workspace)
+        theme, self._notices = themes.load_theme(self.settings.ui.theme)
         super().__init__()
+        # Before the style sheets are read: a theme that comes later has everything styled twice.
+        themes.install(self, {theme.name: theme})
+        self.set_reactive(App.theme, theme.name)
+        self.stylesheet.set_variables(self.get_css_variables())
         self.monitor = Monitor()
-        self.census = Census(self.workspace)
+        self.workbench = Workbench(self.settings, self.monitor, self.look_again)
         self._looking = asyncio.Event()
-        self._theme_files: frozenset[tuple[str, int, int]] = frozenset()
-        self._told: set[str] = set()
-        self._state_file = view_state.state_file(self.workspace.root)
-        self._saved = view_state.load(self._state_file)
-        self.workbench = Workbench(self.workspace, self.monitor, self._saved, self.look_again)
-        self._notices += keymap.apply(self, settings.ui.keymap)
+        self._census: Census | None = None
+        self._saved: ViewState | None = None
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Our own variables, for Textual's own themes."""
@@ -75,37 +74,39 @@ class KladMLApp(App[None]):
         return self.workbench
 
     def on_mount(self) -> None:
-        """Shows the theme; everything slow waits for the first frame."""
-        themes.install(self, {self._chosen_theme.name: self._chosen_theme})
-        self.theme = self._chosen_theme.name
+        """Everything slow waits for the first frame."""
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
+        self._fill()
+
+    @work(group="start", exit_on_error=False)
+    async def _fill(self) -> None:
+        """Loads the right side in a thread, then looks at the workspace while numpy is loaded in another."""
+        self._apply_keymap()
+        state = await asyncio.to_thread(_prepare, self.settings.root)
+        from kladml_tui.widgets.main_pane import MainPane  # loaded by now
+
+        self._saved = state
+        await self.workbench.fill(MainPane(self.settings, id="main"), state)
         self._look_at_workspace()
         self._load_the_rest()
 
+    def _apply_keymap(self) -> None:
+        if self.settings.ui.keymap:
+            from kladml_tui import keymap
+
+            self._notices += keymap.apply(self, self.settings.ui.keymap)
+
     @work(group="load", exit_on_error=False)
     async def _load_the_rest(self) -> None:
-        """What needs numpy, the other themes, and the palette."""
+        """What needs numpy, and the other themes."""
         await asyncio.to_thread(self.monitor.open)
         self.workbench.prepare()
-        self.set_interval(1 / self.workspace.settings.ui.fps, self.workbench.drain)
-        await self._load_themes()
-        self.set_interval(LOOK_SECONDS, self._look_at_themes)
-
-    async def _load_themes(self) -> None:
-        self._theme_files = await asyncio.to_thread(themes.stamp)
+        self.set_interval(1 / self.settings.ui.fps, self.workbench.drain)
         found, problems = await asyncio.to_thread(themes.load_themes)
         themes.install(self, found)
-        found_now = (*self._notices, *problems)
-        self._tell(tuple(dict.fromkeys(problem for problem in found_now if problem not in self._told)))
-        self._told.update(found_now)
-
-    @work(group="themes", exclusive=True, exit_on_error=False)
-    async def _look_at_themes(self) -> None:
-        """Shows a theme whose file was changed."""
-        if await asyncio.to_thread(themes.stamp) != self._theme_files:
-            await self._load_themes()
+        self._tell((*self._notices, *(problem for problem in problems if problem not in self._notices)))
 
     def _tell(self, problems: tuple[str, ...]) -> None:
         if problems:
@@ -115,16 +116,21 @@ class KladMLApp(App[None]):
 
     @work(group="census", exit_on_error=False)
     async def _look_at_workspace(self) -> None:
+        from kladml_core.runs.rundir import RunDirectory
+        from kladml_core.workspace.workspace import Workspace
+        from kladml_tui.census import Census
+
+        census = self._census = Census(Workspace(self.settings.root, self.settings))
+        projects = self.settings.data / "projects"
         round_number = 0
         while True:
-            look = await asyncio.to_thread(self.census.names)
+            look = await asyncio.to_thread(census.names)
             if round_number == 0 or not look.complete:
                 self.workbench.show_look(look)
             also = frozenset(self.workbench.runs.visible_keys()[:100])
             whole = round_number % WHOLE_LOOKS == 0
-            look = await asyncio.to_thread(self.census.states, look, everything=whole, also=also)
+            look = await asyncio.to_thread(census.states, look, everything=whole, also=also)
             self.workbench.show_look(look)
-            projects = self.workspace.data / "projects"
             self.monitor.keep((reference, RunDirectory(projects / reference)) for reference in look.live)
             for failure in self.monitor.failures():
                 notice(self, failure, "error", title="Not readable")
@@ -142,10 +148,12 @@ class KladMLApp(App[None]):
 
     async def _save_state(self) -> None:
         state = self.workbench.state
-        if state != self._saved:
+        if self._saved is not None and state != self._saved:
+            from kladml_tui import view_state
+
             self._saved = state
             try:
-                await asyncio.to_thread(view_state.save, self._state_file, state)
+                await asyncio.to_thread(view_state.save, view_state.state_file(self.settings.root), state)
             except OSError:
                 pass  # the memory of where the person was is not worth a notice
 
@@ -173,9 +181,19 @@ class KladMLApp(App[None]):
 
     async def on_unmount(self) -> None:
         """Ends the threads."""
-        self.census.closed = True
+        if self._census is not None:
+            self._census.closed = True
         await asyncio.to_thread(self.monitor.close)
 
     @on(Worker.StateChanged)
     def _worker_changed(self, event: Worker.StateChanged) -> None:
         faults.tell(self, event)
+
+
+def _prepare(workspace: Path) -> ViewState:
+    """Loads what the right side needs, and where the person was. Takes a tenth of a second: in a thread."""
+    import kladml_tui.census
+    import kladml_tui.widgets.main_pane  # noqa: F401
+    from kladml_tui import view_state
+
+    return view_state.load(view_state.state_file(workspace))

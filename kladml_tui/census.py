@@ -4,73 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from kladml_core.runs.files import read_object
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import LIVE, STATUSES, read_status
 from kladml_core.workspace.workspace import Workspace
+from kladml_tui.look import Experiment, Look, RunState
 
 _PAUSE_EVERY = 200
 _PAUSE_SECONDS = 0.002
 """A breath now and then, so that a long look does not take the processor from the screen."""
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """An experiment and its runs, newest first."""
-
-    project: str
-    family: str
-    name: str
-    directory: Path = field(compare=False)
-    runs: tuple[str, ...]
-
-    @property
-    def key(self) -> str:
-        """`project/family/experiment`."""
-        return f"{self.project}/{self.family}/{self.name}"
-
-    def run(self, name: str) -> RunDirectory:
-        """The directory of one of its runs."""
-        return RunDirectory(self.directory / name)
-
-
-@dataclass(frozen=True)
-class RunState:
-    """What is known of a run without opening more than its state."""
-
-    status: str
-    changed: float
-    """When its state was last written, unix seconds; 0 where there is none."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """The workspace as it was at one moment."""
-
-    projects: tuple[str, ...] = ()
-    families: tuple[tuple[str, str], ...] = ()
-    experiments: tuple[Experiment, ...] = ()
-    configs: tuple[Path, ...] = ()
-    datasets: tuple[Path, ...] = ()
-    states: Mapping[str, RunState] = field(default_factory=dict)
-    """By reference; runs that were not looked at yet are missing."""
-    complete: bool = False
-    """Whether every run has been looked at."""
-
-    @property
-    def live(self) -> tuple[str, ...]:
-        """References of the runs of which more is to come."""
-        return tuple(reference for reference, state in self.states.items() if state.status in LIVE)
-
-    def experiments_in(self, prefix: str) -> tuple[Experiment, ...]:
-        """The experiments of a project, a family or of all (""); an experiment's own key gives it alone."""
-        if not prefix:
-            return self.experiments
-        return tuple(one for one in self.experiments if one.key == prefix or one.key.startswith(f"{prefix}/"))
 
 
 class Census:
@@ -122,11 +66,11 @@ class Census:
             for name in experiment.runs:
                 reference = f"{experiment.key}/{name}"
                 known = self._states.get(reference)
-                if known is not None and not everything and known.status not in LIVE and reference not in also:
+                if known is not None and not everything and not known.live and reference not in also:
                     continue
                 if self.closed:
                     return look
-                self._look_at(experiment.run(name), reference, known)
+                self._look_at(RunDirectory(experiment.directory / name), reference, known)
                 looked += 1
                 if looked % _PAUSE_EVERY == 0:
                     time.sleep(_PAUSE_SECONDS)
@@ -158,23 +102,10 @@ class Census:
             stamp = os.stat(run.state_json).st_mtime_ns
         except OSError:
             stamp = 0
-        if known is not None and known.status not in LIVE and stamp and stamp == self._stamps.get(reference):
+        if known is not None and not known.live and stamp and stamp == self._stamps.get(reference):
             return
         self._stamps[reference] = stamp
         status = (read_object(run.state_json) or {}).get("status") if stamp else None
         if status not in STATUSES or status in LIVE:
             status = read_status(run).status
-        self._states[reference] = RunState(status, stamp / 1e9)
-
-
-def runs_of(look: Look, prefix: str) -> list[tuple[str, RunDirectory]]:
-    """The runs below a project, family or experiment, newest first.
-
-    Within one experiment the newest is the one with the highest number; over several, the one that wrote last.
-    """
-    experiments = look.experiments_in(prefix)
-    found = [(f"{one.key}/{name}", one.run(name)) for one in experiments for name in one.runs]
-    if len(experiments) > 1:
-        states, never = look.states, RunState("", 0.0)
-        found.sort(key=lambda item: states.get(item[0], never).changed, reverse=True)
-    return found
+        self._states[reference] = RunState(status, stamp / 1e9, status in LIVE)

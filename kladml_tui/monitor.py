@@ -11,11 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kladml_core.runs.rundir import RunDirectory
-
 if TYPE_CHECKING:
     from kladml_core.backends.queue_publisher import Subscription
     from kladml_core.runs.follow import RunFollower, RunSnapshot
+    from kladml_core.runs.rundir import RunDirectory
 
 KEPT = 4
 """Ended runs whose curves stay at hand after the person went on to another."""

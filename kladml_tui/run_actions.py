@@ -12,7 +12,7 @@ from pathlib import Path
 from kladml_core.errors import KladMLError, UnusableError
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.stop import request_stop, terminate
-from kladml_core.workspace.workspace import Workspace
+from kladml_core.settings import Settings
 
 BY = "the app"
 """Who asks, as the run's event says it."""
@@ -46,13 +46,13 @@ def send_term(run: RunDirectory) -> None:
     terminate(run, signal.SIGTERM)
 
 
-def clone(run: RunDirectory, workspace: Workspace) -> Path:
+def clone(run: RunDirectory, settings: Settings) -> Path:
     """Writes a copy of the run's config into the first folder of configs, under a name of its own.
 
     Raises:
         UnusableError: the run has no config, or the copy cannot be written.
     """
-    folder = workspace.settings.config_dirs[0] if workspace.settings.config_dirs else workspace.root
+    folder = settings.config_dirs[0] if settings.config_dirs else settings.root
     name = re.sub(r"[^\w.-]+", "-", f"{run.ref.experiment}-{run.ref.run.removeprefix('run_')}").strip("-.") or "copy"
     try:
         text = run.config.read_bytes()

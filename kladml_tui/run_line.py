@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kladml_core.runs.status import RunStatus
-
 if TYPE_CHECKING:
     from kladml_core.runs.follow import RunSnapshot
+    from kladml_core.runs.status import RunStatus
     from kladml_core.workspace.rows import RunRow
 
 GLYPHS: Mapping[str, str] = {

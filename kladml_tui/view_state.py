@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from kladml_core.runs.files import read_object, write_json
 
 
 @dataclass(frozen=True)
@@ -33,6 +30,8 @@ class ViewState:
 
 def state_file(workspace: Path, environ: Mapping[str, str] = os.environ) -> Path:
     """The file of one workspace, below $XDG_STATE_HOME."""
+    import hashlib
+
     base = environ.get("XDG_STATE_HOME") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".local/state")
     digest = hashlib.sha256(os.fsencode(workspace)).hexdigest()[:16]
     return Path(base) / "kladml" / digest / "view.json"
@@ -40,6 +39,8 @@ def state_file(workspace: Path, environ: Mapping[str, str] = os.environ) -> Path
 
 def load(file: Path) -> ViewState:
     """The state that was saved; what is missing or damaged has its default."""
+    from kladml_core.runs.files import read_object
+
     data = read_object(file) or {}
     found: dict[str, Any] = {}
     for entry in dataclasses.fields(ViewState):
@@ -58,5 +59,7 @@ def save(file: Path, state: ViewState) -> None:
     Raises:
         OSError: it cannot be written; nothing is lost but the memory of where the person was.
     """
+    from kladml_core.runs.files import write_json
+
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, dataclasses.asdict(state), durable=False)

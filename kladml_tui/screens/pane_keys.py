@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from textual import on
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Input
 
 from kladml_tui.text import notice
 
 if TYPE_CHECKING:
+    from textual.widgets import Input
+
     from kladml_tui.view_state import ViewState
     from kladml_tui.widgets.preview import Preview
     from kladml_tui.widgets.run_view import RunView
@@ -31,6 +31,8 @@ class PaneKeys(Screen[None]):
     runs: RunsTable
     view: RunView
     preview: Preview
+    ready: bool
+    """Whether all panes are there: they come after the first frame."""
     remember: Callable[[], None]
     apply_sizes: Callable[[], None]
 
@@ -38,18 +40,20 @@ class PaneKeys(Screen[None]):
     def pane(self) -> str:
         """The pane that has the keys: tree, runs or view."""
         focused = self.focused
-        if focused is None or focused is self.nodes:
+        if not self.ready or focused is None or focused is self.nodes:
             return "tree"
         return "runs" if focused is self.runs or focused is self.filter_field else "view"
 
     @property
     def filter_field(self) -> Input:
         """Where the filter is typed."""
-        return self.query_one("#filter", Input)
+        return cast("Input", self.query_one("#filter"))
 
     def panes(self) -> dict[str, Widget]:
         """The panes on the screen, from left to right, and what in each takes the keys."""
         panes: dict[str, Widget] = {"tree": self.nodes}
+        if not self.ready:
+            return panes
         if not self.runs.display:
             return panes | {"view": self.preview.target}
         panes["runs"] = self.runs
@@ -93,6 +97,8 @@ class PaneKeys(Screen[None]):
 
     def action_tab(self, tab: str) -> None:
         """Opens a tab of the run's view."""
+        if not self.ready:
+            return
         self.view.open_tab(tab)
         self.refresh_bindings()
         self.remember()
@@ -105,6 +111,8 @@ class PaneKeys(Screen[None]):
 
     def action_heighten(self, by: int) -> None:
         """Another height of the list of runs."""
+        if not self.ready:
+            return
         height = (self.state.runs_height or self.runs.outer_size.height) + by
         self.state = replace(self.state, runs_height=max(_SHORTEST, min(height, self.app.size.height - 12)))
         self.apply_sizes()
@@ -113,19 +121,22 @@ class PaneKeys(Screen[None]):
 
     def action_filter(self) -> None:
         """Asks for the words that a run must match."""
-        if not self.runs.display:
+        if not self.ready or not self.runs.display:
             notice(self.app, "There is no list of runs here to filter.")
             return
         self.filter_field.display = True
         self.filter_field.value = self.runs.filter
         self.set_focus(self.filter_field)
 
-    @on(Input.Changed, "#filter")
-    def _filter_typed(self, event: Input.Changed) -> None:
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Each letter narrows the list."""
         self.runs.filter = event.value
         self.runs.refresh()
 
-    @on(Input.Submitted, "#filter")
+    def on_input_submitted(self) -> None:
+        """Enter leaves the filter on and goes to the list."""
+        self._leave_filter()
+
     def _leave_filter(self) -> None:
         self.runs.filter = self.filter_field.value
         self.filter_field.display = bool(self.runs.filter)

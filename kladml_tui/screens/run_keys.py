@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, Any
 from textual import work
 
 from kladml_core.errors import KladMLError
-from kladml_core.runs.rundir import RunDirectory
-from kladml_tui import run_actions
 from kladml_tui.commands import BY_ID, Scope
-from kladml_tui.run_line import duration
-from kladml_tui.screens.ask import Ask
-from kladml_tui.screens.help import Help, keys_now
 from kladml_tui.screens.pane_keys import PaneKeys
 from kladml_tui.text import notice
 
 if TYPE_CHECKING:
-    from kladml_core.workspace.workspace import Workspace
+    from types import ModuleType
+
+    from kladml_core.runs.rundir import RunDirectory
+    from kladml_core.settings import Settings
 
 _ON_CONFIG = frozenset({"train", "edit", "external"})
 _ON_RUN = frozenset({"stop", "terminate", "resume", "clone", "tab"})
@@ -30,7 +28,7 @@ _ON_RUN = frozenset({"stop", "terminate", "resume", "clone", "tab"})
 class RunKeys(PaneKeys):
     """The actions on what is under the cursor."""
 
-    workspace: Workspace
+    settings: Settings
     reveal_run: Callable[[RunDirectory], None]
 
     def __init__(self) -> None:
@@ -39,8 +37,8 @@ class RunKeys(PaneKeys):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys that mean nothing here are neither shown nor heard."""
-        if not self.query("#keys"):
-            return True
+        if not self.ready:
+            return action not in _ON_CONFIG | _ON_RUN
         if action in _ON_CONFIG:
             return self.config_here is not None
         return self._may(action) if action in _ON_RUN else True
@@ -65,6 +63,18 @@ class RunKeys(PaneKeys):
         node = self.nodes.node
         return node.path if node is not None and node.kind == "config" else None
 
+    @property
+    def _acts(self) -> ModuleType:
+        from kladml_tui import run_actions  # here and in the next ones: not needed before the first frame
+
+        return run_actions
+
+    async def _ask(self, question: str, answers: list[tuple[str, str]]) -> str:
+        """Asks, and returns the key of the answer."""
+        from kladml_tui.screens.ask import Ask
+
+        return await self.app.push_screen_wait(Ask(question, answers))
+
     # Configs
 
     def action_train(self) -> None:
@@ -77,7 +87,7 @@ class RunKeys(PaneKeys):
         """Starts a run; a config that is wrong is told once, and the editor is offered."""
         notice(self.app, f"Checking {config.name} …", timeout=2)
         try:
-            run = await asyncio.to_thread(run_actions.start, config, self.workspace.root)
+            run = await asyncio.to_thread(self._acts.start, config, self.settings.root)
         except KladMLError as error:
             await self._offer_editor(error, config)
             return
@@ -86,9 +96,9 @@ class RunKeys(PaneKeys):
         self.action_look()
 
     async def _offer_editor(self, error: KladMLError, config: Path) -> None:
-        path, line = run_actions.place_of(error, self.workspace.root) or (config, None)
+        path, line = self._acts.place_of(error, self.settings.root) or (config, None)
         where = f"open {path.name} at line {line}" if line else f"open {path.name}"
-        answer = await self.app.push_screen_wait(Ask(f"Not launched\n\n{error}", [("e", where)]))
+        answer = await self._ask(f"Not launched\n\n{error}", [("e", where)])
         if answer == "e":
             self.open_editor(path, line)
 
@@ -101,7 +111,7 @@ class RunKeys(PaneKeys):
         """Opens a config in the editor, at a line where one is given."""
         from kladml_tui.screens.editor import ConfigEditor  # its syntax highlighting is not needed before
 
-        self.app.push_screen(ConfigEditor(path, workspace=self.workspace.root, line=line), self._edited)
+        self.app.push_screen(ConfigEditor(path, workspace=self.settings.root, line=line), self._edited)
 
     def _edited(self, _: None) -> None:
         self.preview.read_again()
@@ -114,7 +124,7 @@ class RunKeys(PaneKeys):
             return
         try:
             with self.app.suspend():
-                run_actions.edit_outside(config)
+                self._acts.edit_outside(config)
         except KladMLError as error:
             notice(self.app, error, "error", title="No editor")
         self.preview.read_again()
@@ -133,9 +143,9 @@ class RunKeys(PaneKeys):
             await self._ask_terminate(run, asked)
             return
         question = f"Stop {run.reference}?\n\nIt saves a checkpoint at its next step and can be resumed from there."
-        if await self.app.push_screen_wait(Ask(question, [("s", "stop it")])) != "s":
+        if await self._ask(question, [("s", "stop it")]) != "s":
             return
-        if await self._try(run_actions.stop, run, "Not stopped"):
+        if await self._try(self._acts.stop, run, "Not stopped"):
             self._asked[run.reference] = time.monotonic()
             notice(self.app, f"{run.ref.run} is asked to stop. S sends a signal if it does not.", title="Stopping")
 
@@ -147,11 +157,13 @@ class RunKeys(PaneKeys):
             await self._ask_terminate(run, self._asked.get(run.reference))
 
     async def _ask_terminate(self, run: RunDirectory, asked: float | None) -> None:
+        from kladml_tui.run_line import duration
+
         since = f"It was asked to stop {duration(time.monotonic() - asked)} ago.\n" if asked is not None else ""
         question = f"Send SIGTERM to {run.reference}?\n\n{since}It saves a checkpoint; a second one ends it at once."
-        if await self.app.push_screen_wait(Ask(question, [("S", "send it")])) != "S":
+        if await self._ask(question, [("S", "send it")]) != "S":
             return
-        if await self._try(run_actions.send_term, run, "Not signalled"):
+        if await self._try(self._acts.send_term, run, "Not signalled"):
             self._asked.setdefault(run.reference, time.monotonic())
             notice(self.app, f"SIGTERM was sent to {run.ref.run}.", title="Stopping")
 
@@ -162,7 +174,7 @@ class RunKeys(PaneKeys):
         if run is None:
             return
         self._asked.pop(run.reference, None)
-        if await self._try(lambda run: run_actions.resume(run, self.workspace.root), run, "Not resumed"):
+        if await self._try(lambda run: self._acts.resume(run, self.settings.root), run, "Not resumed"):
             notice(self.app, f"{run.reference} goes on from its newest checkpoint.", title="Resumed")
             self.action_look()
 
@@ -172,7 +184,7 @@ class RunKeys(PaneKeys):
         run = self.run_here
         if run is None:
             return
-        path = await self._try(lambda run: run_actions.clone(run, self.workspace), run, "Not cloned")
+        path = await self._try(lambda run: self._acts.clone(run, self.settings), run, "Not cloned")
         if isinstance(path, Path):
             notice(self.app, f"Copied to {path}", title="Cloned")
             self.action_look()
@@ -210,6 +222,8 @@ class RunKeys(PaneKeys):
 
     def action_help(self) -> None:
         """What the keys do here."""
+        from kladml_tui.screens.help import Help, keys_now
+
         here = {
             active.binding.id: active.binding
             for active in self.active_bindings.values()
@@ -218,5 +232,5 @@ class RunKeys(PaneKeys):
         names = {"tree": "the workspace", "runs": "the list of runs"}
         title = names.get(self.pane) or (f"the run's {self.view.tab}" if self.runs.display else self.preview.page)
         first: tuple[Scope, ...] = ("config",) if self.config_here is not None else ("run",)
-        keys = keys_now(self.workspace.settings.ui.keymap)
+        keys = keys_now(self.settings.ui.keymap)
         self.app.push_screen(Help(title, list(here.values()), keys, first))

@@ -6,36 +6,35 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.events import DescendantFocus
 from textual.timer import Timer
-from textual.widgets import Input
 from textual.worker import Worker
 
-from kladml_core.runs.rundir import RunDirectory
-from kladml_core.runs.status import LIVE
-from kladml_core.workspace.workspace import Workspace
+from kladml_core.settings import Settings
 from kladml_tui import faults
-from kladml_tui.census import Look, runs_of
 from kladml_tui.commands import bindings
+from kladml_tui.look import Look, runs_of
 from kladml_tui.messages import Chosen, Moved, RowsWanted, TabWanted
-from kladml_tui.run_line import RunLine, from_row, from_snapshot
 from kladml_tui.screens.run_keys import RunKeys
 from kladml_tui.text import Severity, notice
 from kladml_tui.view_state import ViewState
 from kladml_tui.widgets.key_bar import KeyBar
-from kladml_tui.widgets.preview import Preview
-from kladml_tui.widgets.run_view import RunView
-from kladml_tui.widgets.runs_table import RunsTable
 from kladml_tui.widgets.status_line import StatusLine
 from kladml_tui.widgets.workspace_tree import Node, WorkspaceTree, experiment_key, place
 
 if TYPE_CHECKING:
+    from kladml_core.runs.rundir import RunDirectory
     from kladml_tui.monitor import Batch, Monitor
+    from kladml_tui.run_line import RunLine
+    from kladml_tui.widgets.main_pane import MainPane
+    from kladml_tui.widgets.preview import Preview
+    from kladml_tui.widgets.run_view import RunView
+    from kladml_tui.widgets.runs_table import RunsTable
 
 NARROW = 110
 """Columns below which the tree is on the screen only while it has the keys."""
@@ -56,47 +55,43 @@ class Workbench(RunKeys):
     """The screen.
 
     Args:
-        workspace: what is shown.
+        settings: those of the workspace that is shown.
         monitor: where live runs come from.
-        state: where the person was.
         look_again: called when the files may have changed.
     """
 
     AUTO_FOCUS = "#tree"
     BINDINGS = bindings("config", "run", "workbench")
 
-    def __init__(
-        self, workspace: Workspace, monitor: Monitor, state: ViewState, look_again: Callable[[], None]
-    ) -> None:
+    def __init__(self, settings: Settings, monitor: Monitor, look_again: Callable[[], None]) -> None:
         super().__init__()
-        self.workspace = workspace
+        self.settings = settings
         self.monitor = monitor
-        self.state = state
+        self.state = ViewState()
         self.look = Look()
+        self.ready = False
         self.action_look = look_again  # type: ignore[method-assign]
-        self._wanted_run = state.run
+        self._wanted_run = ""
         self._settling: Timer | None = None
         self._shown: str | None = None
 
     def compose(self) -> ComposeResult:
-        """The panes."""
-        settings = self.workspace.settings
-        yield StatusLine(settings.name, id="status")
+        """What the first frame shows; the right side follows."""
+        yield StatusLine(self.settings.name, id="status")
         with Horizontal(id="body"):
             yield WorkspaceTree(id="tree")
-            with Vertical(id="main"):
-                yield RunsTable(id="runs")
-                yield Input(placeholder="words that a run's name or status must hold; esc clears", id="filter")
-                yield RunView(drawing=settings.ui.drawing, id="view")
-                yield Preview(settings, id="preview")
         yield KeyBar(id="keys")
 
-    def on_mount(self) -> None:
-        """Restores where the person was."""
-        self.nodes.restore(self.state.open, self.state.node)
-        self.runs.filter = self.state.filter
-        self.view.open_tab(self.state.tab)
-        self._show_runs_side(False)
+    async def fill(self, main: MainPane, state: ViewState) -> None:
+        """Puts the right side in its place and restores where the person was."""
+        self.state = state
+        self._wanted_run = state.run
+        await self.query_one("#body").mount(main)
+        self.ready = True
+        self.nodes.restore(state.open, state.node)
+        self.runs.filter = state.filter
+        self.view.open_tab(state.tab)
+        main.show_runs(False)
         self.apply_sizes()
         self.set_interval(1.0, self._tick)
 
@@ -110,17 +105,17 @@ class Workbench(RunKeys):
     @property
     def runs(self) -> RunsTable:  # type: ignore[override]
         """The list of runs."""
-        return self.query_one("#runs", RunsTable)
+        return cast("RunsTable", self.query_one("#runs"))
 
     @property
     def view(self) -> RunView:  # type: ignore[override]
         """The run's view."""
-        return self.query_one("#view", RunView)
+        return cast("RunView", self.query_one("#view"))
 
     @property
     def preview(self) -> Preview:  # type: ignore[override]
         """What is shown where there are no runs."""
-        return self.query_one("#preview", Preview)
+        return cast("Preview", self.query_one("#preview"))
 
     @property
     def status(self) -> StatusLine:
@@ -133,7 +128,8 @@ class Workbench(RunKeys):
         self.set_class(width < NARROW, "-narrow")
         self.set_class(height < SHORT, "-short")
         self.nodes.styles.width = self.state.tree_width or None
-        self.runs.styles.max_height = self.state.runs_height or None
+        if self.ready:
+            self.runs.styles.max_height = self.state.runs_height or None
         self.show_tree(self.pane == "tree")
 
     def on_resize(self) -> None:
@@ -141,9 +137,7 @@ class Workbench(RunKeys):
         self.apply_sizes()
 
     def _show_runs_side(self, runs: bool) -> None:
-        self.runs.display = self.view.display = runs
-        self.filter_field.display = runs and bool(self.runs.filter)
-        self.preview.display = not runs
+        cast("MainPane", self.query_one("#main")).show_runs(runs)
 
     # The workspace
 
@@ -164,6 +158,8 @@ class Workbench(RunKeys):
 
     @on(Moved)
     def _moved(self, message: Moved) -> None:
+        if not self.ready:
+            return
         if message.source is self.nodes:
             self._show_node()
         elif message.source is self.runs:
@@ -176,7 +172,7 @@ class Workbench(RunKeys):
     def _show_node(self, *, again: bool = False) -> None:
         """Shows what the tree's cursor is on; `again` when it is the same and may have changed."""
         node = self.nodes.node
-        self.status.show(place=place(node, self.workspace.root))
+        self.status.show(place=place(node, self.settings.root))
         self.refresh_bindings()
         if node is None:
             return
@@ -223,6 +219,8 @@ class Workbench(RunKeys):
         self._settling = self.set_timer(SETTLE_SECONDS, self._settled)
 
     def _settled(self) -> None:
+        from kladml_tui.run_line import from_snapshot  # not needed before the first frame
+
         run = self.runs.current
         self.monitor.show(run)
         if run is not None and (snapshot := self.monitor.snapshot(run.reference)) is not None:
@@ -236,7 +234,7 @@ class Workbench(RunKeys):
 
     @work(group="rows", exit_on_error=False)
     async def _read_rows(self, references: tuple[str, ...]) -> None:
-        runs = [self.workspace.data / "projects" / reference for reference in references]
+        runs = [self.settings.data / "projects" / reference for reference in references]
         self._show_lines(await asyncio.to_thread(_read_lines, runs))
 
     def _show_lines(self, lines: list[RunLine]) -> None:
@@ -248,6 +246,8 @@ class Workbench(RunKeys):
 
     def drain(self) -> None:
         """Shows what was followed since the last time."""
+        from kladml_tui.run_line import from_snapshot
+
         batch = self.monitor.drain()
         if batch is None:
             return
@@ -270,17 +270,19 @@ class Workbench(RunKeys):
         """A live run ended: said once, wherever the person is. Ends of long ago are no news."""
         for event in batch.ended:
             known = self.look.states.get(event["run"])
-            if known is not None and known.status in LIVE:
+            if known is not None and known.live:
                 word, severity = _ENDS[event["kind"]]
                 reason = f": {event['reason']}" if event.get("reason") else ""
                 notice(self.app, f"{event['run']} {word}{reason}", severity, title=f"Run {word}")
 
     def _take_statuses(self, batch: Batch) -> None:
+        from kladml_core.runs.status import LIVE  # not needed before the first frame
+
         states = dict(self.look.states)
         for message in batch.statuses:
             known = states.get(message["run"])
             if known is not None:
-                states[message["run"]] = replace(known, status=message["status"])
+                states[message["run"]] = replace(known, status=message["status"], live=message["status"] in LIVE)
         if states != self.look.states:
             self.look = replace(self.look, states=states)
             self.nodes.show(self.look)
@@ -306,6 +308,8 @@ class Workbench(RunKeys):
         pane = self.pane
         self.show_tree(pane == "tree")
         self.set_class(pane == "view", "-view")
+        if not self.ready:
+            return
         self.view.mark_near(pane == "view")
         self.remember()
 
@@ -316,7 +320,7 @@ class Workbench(RunKeys):
     def remember(self) -> None:  # type: ignore[override]
         """Keeps where the person is, for the next time."""
         node = self.nodes.node
-        if node is not None:
+        if node is not None and self.ready:
             self.state = replace(
                 self.state,
                 node=node.key,
@@ -329,6 +333,8 @@ class Workbench(RunKeys):
 
 
 def _read_lines(paths: list[Path]) -> list[RunLine]:
+    from kladml_core.runs.rundir import RunDirectory
     from kladml_core.workspace.rows import run_row
+    from kladml_tui.run_line import from_row
 
     return [from_row(run_row(RunDirectory(path))) for path in paths]

@@ -9,7 +9,6 @@ from textual.widget import Widget
 
 from kladml_tui.commands import BY_ID
 from kladml_tui.text import one_line
-from kladml_tui.commands import BY_ID
 from kladml_tui.text import width as cells_of
 
 _SHORT = {

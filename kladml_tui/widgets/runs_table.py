@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from kladml_core.runs.rundir import RunDirectory
 from kladml_tui.messages import RowsWanted
 from kladml_tui.run_line import GLYPHS, RunLine, duration, moment, number, progress
 from kladml_tui.text import one_line, pad, shorten
 from kladml_tui.text import width as cells_of
 from kladml_tui.widgets.row_list import RowList
+
+if TYPE_CHECKING:
+    from kladml_core.runs.rundir import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class RunsTable(RowList):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, head=True)
-        self._runs: dict[str, RunDirectory] = {}
+        self._runs: dict[str, Path] = {}
         self._lines: dict[str, RunLine] = {}
         self._words: Mapping[str, str] = {}
         self._shown: tuple[str, ...] = ()
@@ -47,7 +51,10 @@ class RunsTable(RowList):
     @property
     def current(self) -> RunDirectory | None:
         """The run under the cursor."""
-        return self._runs.get(self.cursor_key or "")
+        from kladml_core.runs.rundir import RunDirectory  # not needed before the first frame
+
+        path = self._runs.get(self.cursor_key or "")
+        return None if path is None else RunDirectory(path)
 
     @property
     def filter(self) -> str:
@@ -68,7 +75,7 @@ class RunsTable(RowList):
         """What is known of a run of this table."""
         return self._lines.get(reference)
 
-    def show(self, prefix: str, runs: Sequence[tuple[str, RunDirectory]], words: Mapping[str, str]) -> None:
+    def show(self, prefix: str, runs: Sequence[tuple[str, Path]], words: Mapping[str, str]) -> None:
         """Shows the runs below a prefix.
 
         Args:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from textual.content import Content
 
-from kladml_core.runs.status import LIVE
-from kladml_tui.census import Look
 from kladml_tui.commands import bindings
+from kladml_tui.look import Look
 from kladml_tui.messages import Moved
 from kladml_tui.text import one_line, pad
 from kladml_tui.widgets.row_list import RowList
@@ -212,7 +211,7 @@ def _counts(look: Look) -> dict[str, tuple[int, int]]:
     """Runs and live runs below each prefix; of the whole under ""."""
     live: dict[str, int] = {}
     for reference, state in look.states.items():
-        if state.status in LIVE:
+        if state.live:
             key = reference.rpartition("/")[0]
             live[key] = live.get(key, 0) + 1
     counts: dict[str, tuple[int, int]] = {}

@@ -1,0 +1,34 @@
+"""The right side: the list of runs with its filter and the run's view, or a preview. Made after the first frame."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Input
+
+from kladml_core.settings import Settings
+from kladml_tui.widgets.preview import Preview
+from kladml_tui.widgets.run_view import RunView
+from kladml_tui.widgets.runs_table import RunsTable
+
+
+class MainPane(Vertical):
+    """The widgets; what they show is the screen's business."""
+
+    def __init__(self, settings: Settings, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._settings = settings
+
+    def compose(self) -> ComposeResult:
+        """Runs, filter and view, and the preview that stands in their place."""
+        yield RunsTable(id="runs")
+        yield Input(placeholder="words that a run's name or status must hold; esc clears", id="filter")
+        yield RunView(drawing=self._settings.ui.drawing, id="view")
+        yield Preview(self._settings, id="preview")
+
+    def show_runs(self, runs: bool) -> None:
+        """Shows runs, or the preview."""
+        table = self.query_one(RunsTable)
+        table.display = self.query_one(RunView).display = runs
+        self.query_one(Input).display = runs and bool(table.filter)
+        self.query_one(Preview).display = not runs
