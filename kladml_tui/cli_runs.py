@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -73,7 +74,6 @@ def runs(
 def show(context: typer.Context, run: Run, workspace: Workspace = None, json: Json = False) -> None:
     """Tells what a run is, how it stands, its metrics and its checkpoints."""
     from kladml_core.runs.checkpoint_list import list_checkpoints
-    from kladml_core.runs.event_text import figure
     from kladml_core.runs.files import read_object
     from kladml_core.workspace.rows import run_row
 
@@ -90,8 +90,11 @@ def show(context: typer.Context, run: Run, workspace: Workspace = None, json: Js
     print_rows(("", ""), _facts(row))
     if metrics:
         print()
-        keys = ("last", "last_step", "min", "min_step", "max", "max_step")
-        lines = [(name, *(figure(summary.get(key)) for key in keys)) for name, summary in metrics.items()]
+        lines = [
+            (name, *(cell for key in ("last", "min", "max") for cell in _value_at_step(summary, key)))
+            for name, summary in metrics.items()
+            if isinstance(summary, dict)
+        ]
         print_rows(("metric", "last", "@", "min", "@", "max", "@"), lines)
     if checkpoints:
         print()
@@ -193,6 +196,14 @@ def _cells(row: RunRow) -> tuple[str, ...]:
     status = row.status
     progress = (_of(status.epoch, status.total_epochs), str(status.step), _newest(row))
     return (row.reference, _status(status), *progress, clock(status.seconds), _moment(status.created))
+
+
+def _value_at_step(summary: Mapping[str, Any], key: str) -> tuple[str, str]:
+    """A figure of summary.json and the step it belongs to; both empty where there was no finite value."""
+    from kladml_core.runs.event_text import figure
+
+    value, step = summary.get(key), summary.get(f"{key}_step")
+    return ("", "") if value is None else (figure(value), str(step))
 
 
 def _status(status: RunStatus) -> str:
