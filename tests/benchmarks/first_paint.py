@@ -1,4 +1,4 @@
-"""Time to the first paint of kladml-tui against a bare Textual app, alternating, each a process on a terminal of its own.
+"""Time to the first paint of kladml-tui against a bare Textual app, alternating, each a process on its own terminal.
 
     python -m tests.benchmarks.first_paint [ROUNDS]
 

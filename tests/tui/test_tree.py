@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from textual.app import App, ComposeResult
 
-from kladml_tui.census import Census, Experiment, Look, RunState, runs_of
+from kladml_tui.census import Census
+from kladml_tui.look import Experiment, Look, RunState, runs_of
 from kladml_tui.widgets.workspace_tree import WorkspaceTree
 from tests.tui.shell import a_run, many_runs, workspace_in
 
@@ -94,7 +95,7 @@ async def test_a_row_that_goes_away_leaves_the_cursor_near() -> None:
 
 
 async def test_live_runs_are_counted_up_to_the_root() -> None:
-    states = {"a/f/x/run_0001": RunState("running", 10.0)}
+    states = {"a/f/x/run_0001": RunState("running", 10.0, live=True)}
     app = OneTree()
     async with app.run_test(size=(40, 20)) as pilot:
         app.nodes.show(a_look("a/f/x", "b/f/y", runs=3, states=states))
