@@ -39,8 +39,8 @@ _STYLES = {
     "run_failed": "bold red",
     "run_lost": "bold red",
 }
-# Each of these repeats what the bar shows at the same moment.
-_IN_THE_BAR = frozenset({"epoch_finished"})
+# An epoch's end repeats what the bar shows at that moment; an old checkpoint's removal is the rule and no news.
+_UNSAID = frozenset({"epoch_finished", "checkpoint_removed"})
 
 
 class BarConsole:
@@ -61,7 +61,7 @@ class BarConsole:
         """Prints an event above the bar; metrics go into the bar."""
         if channel == "metrics":
             self._values.update(message["values"])
-        elif channel == "events" and message.get("kind") not in _IN_THE_BAR:
+        elif channel == "events" and message.get("kind") not in _UNSAID:
             self._console.print(Text(event_line(message), style=_STYLES.get(str(message.get("kind")), "")))
 
     def tick(self, status: RunStatus | None) -> None:
