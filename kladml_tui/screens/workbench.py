@@ -72,6 +72,7 @@ class Workbench(RunKeys):
         self.ready = False
         self.action_look = look_again  # type: ignore[method-assign]
         self._wanted_run = ""
+        self._launched = False
         self._settling: Timer | None = None
         self._shown: str | None = None
 
@@ -197,11 +198,15 @@ class Workbench(RunKeys):
         self.runs.show(prefix, runs, {reference: state.status for reference, state in self.look.states.items()})
         if self._wanted_run and self.runs.move_to(self._wanted_run):
             self._wanted_run = ""
+            if self._launched and self.has_class("-narrow"):
+                self.go_to_pane("runs")
+            self._launched = False
         self._run_changed()
 
     def reveal_run(self, run: RunDirectory) -> None:  # type: ignore[override]
         """Goes to a run that was just started, as soon as it is found."""
         self._wanted_run = run.reference
+        self._launched = True
         self.nodes.reveal(experiment_key(run.reference))
 
     # The run
@@ -270,7 +275,9 @@ class Workbench(RunKeys):
         """A live run ended: said once, wherever the person is. Ends of long ago are no news."""
         for event in batch.ended:
             known = self.look.states.get(event["run"])
-            if known is not None and known.live:
+            snapshot = self.monitor.snapshot(event["run"])
+            of_now = snapshot is None or snapshot.status.attempt == event.get("attempt")
+            if known is not None and known.live and of_now:
                 word, severity = _ENDS[event["kind"]]
                 reason = f": {event['reason']}" if event.get("reason") else ""
                 notice(self.app, f"{event['run']} {word}{reason}", severity, title=f"Run {word}")

@@ -63,8 +63,11 @@ class RunsTable(RowList):
 
     @filter.setter
     def filter(self, words: str) -> None:
+        before = self.cursor_key
         self._filter = words
         self._choose()
+        if before not in self.keys:
+            self.action_top()
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -216,12 +219,16 @@ def _fit(columns: list[Column], width: int) -> list[tuple[Column, int]]:
     return [(column, column.cells + (spare if column.title == "" else 0)) for column in chosen]
 
 
+def _begun(line: RunLine) -> bool:
+    return line.status.attempt is not None and (line.status.step > 0 or line.status.status != "starting")
+
+
 def _epoch(line: RunLine) -> str:
-    return progress(line.status.epoch, line.status.total_epochs) if line.status.attempt else ""
+    return progress(line.status.epoch, line.status.total_epochs) if _begun(line) else ""
 
 
 def _step(line: RunLine) -> str:
-    text = progress(line.status.step, line.status.total_steps) if line.status.attempt else ""
+    text = progress(line.status.step, line.status.total_steps) if _begun(line) else ""
     return text if len(text) <= 11 else str(line.status.step)
 
 
