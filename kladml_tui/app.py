@@ -64,6 +64,7 @@ class KladMLApp(App[None]):
         self._looking = asyncio.Event()
         self._census: Census | None = None
         self._saved: ViewState | None = None
+        self._themes_seen: frozenset[tuple[str, int, int]] | None = None
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Our own variables, for Textual's own themes."""
@@ -76,6 +77,10 @@ class KladMLApp(App[None]):
     def on_mount(self) -> None:
         """Everything slow waits for the first frame."""
         self.call_after_refresh(self._begin)
+
+    def run(self, **options: Any) -> None:
+        """Runs the app in the terminal; see `App.run`. The mouse is taken as the settings say."""
+        super().run(**{"mouse": self.settings.ui.mouse, **options})
 
     def _begin(self) -> None:
         self._fill()
@@ -106,7 +111,17 @@ class KladMLApp(App[None]):
         self.set_interval(1 / self.settings.ui.fps, self.workbench.drain)
         found, problems = await asyncio.to_thread(themes.load_themes)
         themes.install(self, found)
+        self._themes_seen = await asyncio.to_thread(themes.stamp)
         self._tell((*self._notices, *(problem for problem in problems if problem not in self._notices)))
+
+    async def _look_at_themes(self) -> None:
+        """A changed theme file is shown at once, a broken one told."""
+        seen = await asyncio.to_thread(themes.stamp)
+        if self._themes_seen is not None and seen != self._themes_seen:
+            self._themes_seen = seen
+            found, problems = await asyncio.to_thread(themes.load_themes)
+            themes.install(self, found)
+            self._tell(problems)
 
     def _tell(self, problems: tuple[str, ...]) -> None:
         if problems:
@@ -135,6 +150,7 @@ class KladMLApp(App[None]):
             for failure in self.monitor.failures():
                 notice(self, failure, "error", title="Not readable")
             await self._save_state()
+            await self._look_at_themes()
             round_number += 1
             self._looking.clear()
             try:

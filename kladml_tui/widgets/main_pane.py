@@ -21,7 +21,7 @@ class MainPane(Vertical):
 
     def compose(self) -> ComposeResult:
         """Runs, filter and view, and the preview that stands in their place."""
-        yield RunsTable(id="runs")
+        yield RunsTable(self._settings.data / "projects", id="runs")
         yield Input(placeholder="words that a run's name or status must hold; esc clears", id="filter")
         yield RunView(drawing=self._settings.ui.drawing, id="view")
         yield Preview(self._settings, id="preview")
