@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,10 @@ class KladMLApp(App[None]):
         super().run(**{"mouse": self.settings.ui.mouse, **options})
 
     def _begin(self) -> None:
+        if not gc.isenabled():
+            # Off since the command began: what was loaded stays, and need not be gone through again and again.
+            gc.freeze()
+            gc.enable()
         self._fill()
 
     @work(group="start", exit_on_error=False)

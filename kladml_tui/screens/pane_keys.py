@@ -15,6 +15,7 @@ from kladml_tui.view_state import ViewState
 if TYPE_CHECKING:
     from textual.widgets import Input
 
+    from kladml_tui.widgets.main_pane import MainPane
     from kladml_tui.widgets.preview import Preview
     from kladml_tui.widgets.run_view import RunView
     from kladml_tui.widgets.runs_table import RunsTable
@@ -42,6 +43,11 @@ class PaneKeys(Screen[None]):
     def nodes(self) -> WorkspaceTree:
         """The workspace tree."""
         return cast("WorkspaceTree", self.query_one("#tree"))
+
+    @property
+    def main(self) -> MainPane:
+        """The right side."""
+        return cast("MainPane", self.query_one("#main"))
 
     @property
     def runs(self) -> RunsTable:
@@ -143,9 +149,9 @@ class PaneKeys(Screen[None]):
         """Sets the layout that suits the screen, and the sizes that the person chose."""
         width, height = self.app.size
         self.set_class(width < NARROW, "-narrow")
-        self.set_class(height < SHORT, "-short")
         self.nodes.styles.width = self.state.tree_width or None
         if self.ready:
+            self.main.set_class(height < SHORT, "-short")
             self.runs.styles.max_height = self.state.runs_height or None
         self.show_tree(self.pane == "tree")
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -97,7 +97,7 @@ class Workbench(RunKeys):
         return self.query_one("#status", StatusLine)
 
     def _show_runs_side(self, runs: bool) -> None:
-        cast("MainPane", self.query_one("#main")).show_runs(runs)
+        self.main.show_runs(runs)
 
     # The workspace
 
@@ -281,9 +281,9 @@ class Workbench(RunKeys):
     def _focus_moved(self) -> None:
         pane = self.pane
         self.show_tree(pane == "tree")
-        self.set_class(pane == "view", "-view")
         if not self.ready:
             return
+        self.main.set_class(pane == "view", "-view")
         self.view.mark_near(pane == "view")
         self.remember()
 
