@@ -29,7 +29,11 @@ class Commands(Provider):
                 if command.palette and binding is not None and binding.enabled:
                     key = key_name(binding.binding.key)
                     found.append(
-                        (f"{command.title}  ({key})", command.help, partial(screen.run_action, command.action))
+                        (
+                            f"{command.title[0].upper()}{command.title[1:]}  ({key})",
+                            command.help,
+                            partial(screen.run_action, command.action),
+                        )
                     )
         for name in sorted(themes.installed(self.app)):
             words = f"theme {one_line(name)}"

@@ -97,7 +97,7 @@ class WorkspaceTree(RowList):
         """`▾ vision`, its runs counted at the right end."""
         node = self._by_key[key]
         arrow = ("▾ " if key in self._open else "▸ ") if node.branch else "  "
-        lead = "  " * node.depth + (arrow if node.kind not in ("dataset", "config") else "")
+        lead = "  " * node.depth + arrow
         count = str(node.runs) if node.runs else ""
         live = f"●{node.live} " if node.live else ""
         room = width - len(lead) - len(count) - len(live) - 1
