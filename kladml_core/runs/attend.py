@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import time
 from collections.abc import Callable
@@ -147,6 +148,10 @@ class _Following:
         try:
             follower.follow(self._run)
             return self._loop(mailbox, follower)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return int(ExitCode.HUP)  # a terminal that has gone refuses a line before its SIGHUP comes
         finally:
             follower.close()
             mailbox.close()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kladml_core.runs.status import read_status
-from tests.system.command import ROOT, environment, json_lines, kladml, start
+from tests.system.command import ROOT, json_lines, kladml, start
 from tests.system.terminal import Terminal
 from tests.system.training import goes_on, only_run, runs_of, wait_for_step, write_config
 from tests.waiting import wait_for
@@ -67,16 +65,6 @@ def test_on_a_terminal_there_is_a_bar_and_then_a_summary(workspace: Path) -> Non
     assert terminal.finish() == 0
     for part in (b"epoch ", b"step ", b"ETA", b"checkpoint saved", b"val/accuracy", b"vision/digits/short/run_0001"):
         assert part in terminal.output
-
-
-def test_without_the_cli_extra_the_core_runs_it_just_the_same(workspace: Path) -> None:
-    write_config(workspace)
-    hidden = "import sys\nfor name in ('typer', 'textual'):\n    sys.modules[name] = None\n"
-    code = f"{hidden}from kladml_core.runs.launch import main\nsys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "data/configs/short.yaml", "--json", "--set", "training.max_steps=3"]
-    done = subprocess.run(command, cwd=workspace, env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert json_lines(done.stdout)[-1]["kind"] == "run_finished"
 
 
 def test_set_reaches_the_run(workspace: Path) -> None:

@@ -36,6 +36,7 @@ def test_a_person_launches_watches_edits_leaves_and_finds_the_run_again(
         terminal.expect(r"run_0001 +running", CURVE_SECONDS)
         _curve_moves(terminal)
 
+        _to_the_tree(terminal)
         terminal.press("G")
         terminal.expect("e edit")
         terminal.press("e")
@@ -79,6 +80,13 @@ def test_a_lost_terminal_ends_the_app_alone(workspace: Path, tmp_path: Path) -> 
         app = identity(terminal.pid())
     wait_for(lambda: not is_alive(app.to_json()), 20, "the app outlived its terminal")
     assert goes_on(run)
+
+
+def _to_the_tree(terminal: Tmux) -> None:
+    """On a narrow screen the tree makes room for the run that was launched, and comes back with esc."""
+    if "Configs" not in terminal.screen():
+        terminal.press("Escape")
+        terminal.expect("Configs")
 
 
 def _show_run(terminal: Tmux) -> None:

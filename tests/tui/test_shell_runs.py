@@ -79,7 +79,8 @@ async def test_a_run_is_trained_watched_stopped_and_resumed_by_keys(tmp_path: Pa
         await until(pilot, lambda: "● run_0001 running" in screen_text(again), timeout=30)
         step = read_status(run).step
         wait_for(lambda: read_status(run).step > step)
-        # The ladder's second rung.
+        # The ladder's second rung; a key counts once it is offered.
+        await shows(pilot, "s stop")
         await pilot.press("S")
         await until(pilot, lambda: isinstance(again.screen, Ask))
         await pilot.press("S")
