@@ -70,6 +70,7 @@ def run_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
             "launch.distributed: true starts one process for each visible device, and launch.processes says how many",
             "Remove one of the two",
         )
+    yield from _device_faults(launch)
     yield from _data_faults(data.get("data"))
     source = _mapping(data.get("data"))
     stopping = _mapping(training.get("early_stopping"))
@@ -80,6 +81,30 @@ def run_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
             ("training", "early_stopping"),
             f"training.early_stopping waits for {monitor}, but data has no val",
             "Name validation data under data.val, or monitor: train/loss",
+        )
+    schedule, _, below = _named(training.get("lr_scheduler"))
+    if schedule == "plateau" and without_validation:
+        yield Fault(
+            ("training", "lr_scheduler", *below),
+            "training.lr_scheduler plateau lowers the rate by what validation gives, but data has no val",
+            "Name validation data under data.val, or write cosine",
+        )
+
+
+def _device_faults(launch: Mapping[str, Any]) -> Iterator[Fault]:
+    device, processes = str(launch.get("device", "auto")), launch.get("processes")
+    several = launch.get("distributed") is True or (_number(processes) and processes > 1)
+    if several and device == "mps":
+        yield Fault(
+            ("launch", "device"),
+            "launch.device: mps is one device, which several processes cannot share",
+            "Write processes: 1, or device: cpu",
+        )
+    elif several and device.startswith("cuda:"):
+        yield Fault(
+            ("launch", "device"),
+            f"launch.device: {device} names one device, but several processes take one each",
+            "Write device: cuda, and choose devices with CUDA_VISIBLE_DEVICES",
         )
 
 

@@ -17,6 +17,7 @@ from kladml_core.runs.events import read_events
 from kladml_core.runs.files import write_json
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.training import checkpoints
+from tests.core.worker_forks import fork_workers
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 90
@@ -150,6 +151,8 @@ class Ended:
     run: RunDirectory
     code: int
     output: str
+    codes: tuple[int, ...] = ()
+    """Every rank's."""
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -233,7 +236,14 @@ def start(run: RunDirectory, workspace: Path, *, processes: int = 1, **environ: 
 
 
 def work(run: RunDirectory, workspace: Path, *, processes: int = 1, **environ: str) -> Ended:
-    """Runs a worker to its end."""
+    """Runs the worker processes of the newest attempt to their end; `code` is rank 0's."""
+    with fork_workers(run.path, workspace, processes=processes, environ=environ) as workers:
+        codes = workers.wait(TIMEOUT)
+        return Ended(run, codes[0], workers.output, tuple(codes))
+
+
+def launched(run: RunDirectory, workspace: Path, *, processes: int = 1, **environ: str) -> Ended:
+    """As `work`, in processes started as a launcher starts them; `code` is the launcher's where there are several."""
     process = start(run, workspace, processes=processes, **environ)
     try:
         output, _ = process.communicate(timeout=TIMEOUT)
