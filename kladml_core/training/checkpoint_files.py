@@ -34,7 +34,7 @@ OPTIMIZER = "optimizer.safetensors"
 GENERATORS = "rng.safetensors"
 STATE_TENSORS = "state.safetensors"
 STATE = "state.json"
-_TEMPORARY = ".step-"
+_TEMPORARIES = (".step-", ".latest.json.", ".best.json.")
 
 
 def save(
@@ -208,8 +208,11 @@ def discard(path: Path) -> bool:
 
 def _tidy(checkpoints: Path) -> None:
     for path in checkpoints.iterdir():
-        if path.name.startswith(_TEMPORARY) and path.name.endswith(".tmp"):
-            shutil.rmtree(path, ignore_errors=True)
+        if path.name.startswith(_TEMPORARIES) and path.name.endswith(".tmp"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
     for path in checkpoint_directories(checkpoints):
         if path.name.endswith(REPLACED_SUFFIX):
             original = path.with_name(path.name.removesuffix(REPLACED_SUFFIX))

@@ -138,6 +138,7 @@ class _Ending:
         self._log.event(kind, exit_code=code, reason=reason, metrics=metrics, seconds=seconds, **fields)
         self._log.status(status, exit_code=code, reason=reason, phase="finishing")
         self._log.close()
+        _tidy(self._log.run)
 
 
 def _explain(failure: Failure) -> None:
@@ -146,6 +147,16 @@ def _explain(failure: Failure) -> None:
     print(f"{place}: {failure.message}" if place else failure.message, file=sys.stderr)
     if failure.hint:
         print(failure.hint, file=sys.stderr)
+
+
+def _tidy(run: RunDirectory) -> None:
+    """Removes what earlier attempts that were killed have left half-written of the files that only a worker writes."""
+    for file in (run.state_json, run.summary):
+        for path in run.path.glob(f".{file.name}.*.tmp"):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError:
+                pass  # it is in nobody's way
 
 
 def _has_checkpoint(run: RunDirectory) -> bool:

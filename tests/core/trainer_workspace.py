@@ -37,13 +37,14 @@ from kladml_core import BaseModel, MLTask, TorchModel
 
 AT = int(os.environ.get("TEST_AT", "-1"))
 WHAT = os.environ.get("TEST_WHAT", "")
+HERE = os.environ.get("TEST_RANK", "0") == os.environ.get("RANK", "0")
 CALL = 0
 
 
 def misbehave(loss):
     global CALL
     CALL += 1
-    if CALL != AT:
+    if CALL != AT or not HERE:
         return loss
     if WHAT.startswith("SIG"):
         os.kill(os.getpid(), getattr(signal, WHAT))
@@ -53,6 +54,13 @@ def misbehave(loss):
         raise ValueError("the model is unwell")
     elif WHAT == "memory":
         raise MemoryError("nothing left")
+    elif WHAT == "device memory":
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    elif WHAT == "infinite gradient":
+        return loss + (loss - loss.detach()).abs().sqrt()  # the value is fine, the slope at 0 is not
+    elif WHAT == "hang":
+        while True:
+            time.sleep(0.01)
     elif WHAT == "twice":
         os.kill(os.getpid(), signal.SIGTERM)
         deadline = time.monotonic() + 30
