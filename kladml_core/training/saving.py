@@ -7,7 +7,7 @@ memory and, where the write before it has not ended yet, for that one.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,13 +68,15 @@ class Saving:
         self._saved: dict[str, Any] | None = None
         self._under_way: _Write | None = None
         self._finished: list[str] = []
+        self._rejected: set[str] = set()
         self.resumed_from: str | None = None
         """Never retired during this attempt."""
         self.last: str | None = None
         """The newest checkpoint that is known to be written in this attempt, or that it resumed from."""
 
-    def resumed(self, name: str, progress: Progress) -> None:
-        """Told which checkpoint this attempt goes on from: it stays, and is not written again."""
+    def resumed(self, name: str, progress: Progress, rejects: Collection[str] = ()) -> None:
+        """Told which checkpoint this attempt goes on from: it stays, and is not written again; rejects count no more."""
+        self._rejected = set(rejects)
         self.resumed_from = self.last = name
         self._saved = progress.state_dict()
 
@@ -174,6 +176,7 @@ class Saving:
                 config_hash=self._config_hash,
                 best=best,
             )
+            self._rejected.discard(info.name)
             self._tell(info, best=best)
             self._retire()
         except CheckpointWriteError as error:
@@ -204,6 +207,7 @@ class Saving:
             keep_best=self._policy.keep_best,
             best=self.ranked(),
             protect={self.resumed_from} if self.resumed_from else set(),
+            rejected=self._rejected,
         )
         for name in removed:
             self._writer.event("checkpoint_removed", name=name)
@@ -216,7 +220,8 @@ class Saving:
         found = [
             (sign * info.metrics[self._monitor], info.step, info.name)
             for info in checkpoints.valid(self._directory)
-            if self._monitor in info.metrics and info.metrics[self._monitor] == info.metrics[self._monitor]
+            if info.name not in self._rejected
+            and self._monitor in info.metrics and info.metrics[self._monitor] == info.metrics[self._monitor]
         ]
         return [name for _, _, name in sorted(found)]
 

@@ -180,7 +180,7 @@ class UniversalTrainer:
             )
             if found is not None:
                 loop.load_state(found.state)
-                loop.saving.resumed(found.info.name, loop.progress)
+                loop.saving.resumed(found.info.name, loop.progress, found.rejects)
                 restore_generators(found.content.rng, ranks.rank)
             loop.require_storable()
             self._announce(parts, loop, found, notes)

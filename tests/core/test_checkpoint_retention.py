@@ -1,4 +1,6 @@
-"""Whatever happens, enough checkpoints are left: two valid ones once there were two, best, last and protected."""
+"""Proof 11. Whatever happens, and wherever the process dies, enough checkpoints are left: two valid ones once there were
+two, best, last and protected.
+"""
 
 from __future__ import annotations
 

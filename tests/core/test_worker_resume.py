@@ -1,4 +1,7 @@
-"""A worker that is stopped by a real signal and resumed ends bit for bit as one that was never disturbed."""
+"""Proof 3. A worker that is stopped by a real signal and resumed ends bit for bit as one that was never disturbed.
+
+A few steps always, each of the 40 in turn with `-m long`.
+"""
 
 from __future__ import annotations
 
