@@ -78,6 +78,20 @@ class Split:
         samples = many(places) if many is not None else [self.dataset[place] for place in places]
         return self.collate(samples)
 
+    def arrays(self) -> tuple[Any, Any]:
+        """Inputs and targets (or None) of the whole split as numpy arrays, for a model that takes all at once.
+
+        Raises:
+            UnusableError: the split has no length, or more than two parts.
+        """
+        if self.length is None:
+            raise UnusableError(f"a model that trains itself needs the whole {self.name} split, which has no length")
+        batch = self.fetch(torch.arange(self.length))
+        parts = [np.asarray(part) for part in (batch if isinstance(batch, tuple | list) else (batch,))]
+        if len(parts) > 2:
+            raise UnusableError(f"the {self.name} split has {len(parts)} parts", hint="give x, or x and y")
+        return parts[0], (parts[1] if len(parts) == 2 else None)
+
 
 class DataModule:
     """The splits a run trains on, validates on and, at the end, may be tested on.

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from kladml_core.config.load import read
+from kladml_core.config.load import dump
 from kladml_core.errors import ExitCode
 from kladml_core.metrics.columns import read as read_series
 from kladml_core.metrics.names import file_name, list_metrics
@@ -21,7 +21,7 @@ from kladml_core.runs.events import read_events
 from kladml_core.runs.launch import launch, prepare
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import LIVE, read_status
-from tests.core.trainer_workspace import ROOT, add_attempt, assert_same_end, make_workspace, new_run, work
+from tests.core.trainer_workspace import CONFIG, ROOT, Ended, add_attempt, assert_same_end, make_workspace, work
 from tests.waiting import wait_for
 
 SAME = '''
@@ -111,37 +111,59 @@ def timeless(event: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def test_a_script_and_a_terminal_leave_the_same_run(tmp_path: Path) -> None:
+def test_a_script_and_a_terminal_leave_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal, script = make_workspace(tmp_path / "terminal"), make_workspace(tmp_path / "script")
-    launched = work(new_run(terminal), terminal)
-    assert launched.code == 0, launched.output
-    config = RunDirectory(launched.run.path).config
-
-    (script / "given.json").write_text(json.dumps({"training": read(config).data["training"]}))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    config = terminal / "given.yaml"
+    config.write_text(dump({**CONFIG, "project": "p", "family": "f", "experiment": "e"}))
+    launched = launch(prepare(config, workspace=terminal))
+    (script / "given.json").write_text(json.dumps({"training": CONFIG["training"]}))
     output = program(SAME, script)
-    run = RunDirectory(script / launched.run.path.relative_to(terminal))
-    reference, status, accuracy = json.loads(output.rpartition("RESULT ")[2])
-    assert (reference, status) == (launched.run.reference, "finished")
-    assert accuracy == launched.terminal["metrics"]["val/accuracy"]
-    assert shape(run) == shape(launched.run)
-    assert series(run) == series(launched.run)
-    mine, theirs = (list(map(timeless, read_events(it.events)[0])) for it in (run, launched.run))
-    assert mine == theirs
-    assert (run.read_state() or {}).keys() == (launched.run.read_state() or {}).keys()
-    assert (run.read_run() or {}).keys() == (launched.run.read_run() or {}).keys()
-    best, other = (load_file(it.artifacts / "best_model" / "model.safetensors") for it in (run, launched.run))
-    assert all(torch.equal(value, other[name]) for name, value in best.items())
-    ended = work_again(run, script)
-    assert_same_end(launched, ended)
+    wait_for(lambda: read_status(launched).status not in LIVE, 90)
+    assert read_status(launched).status == "finished", launched.console_log.read_text()
+
+    run = RunDirectory(script / launched.path.relative_to(terminal))
+    expected, found = read_events(launched.events)[0], read_events(run.events)[0]
+    assert json.loads(output.rpartition("RESULT ")[2]) == [
+        launched.reference, "finished", expected[-1]["metrics"]["val/accuracy"]
+    ]
+    assert shape(run) == shape(launched)
+    assert run.config.read_text() == launched.config.read_text()
+    assert series(run) == series(launched)
+    assert list(map(timeless, found)) == list(map(timeless, expected))
+    assert (run.read_state() or {}).keys() == (launched.read_state() or {}).keys()
+    assert (run.read_run() or {}).keys() == (launched.read_run() or {}).keys()
+    one, other = run.read_attempt(1) or {}, launched.read_attempt(1) or {}
+    assert one.keys() - other.keys() == {"in_process"} and not other.keys() - one.keys()
+    best, theirs = (load_file(it.artifacts / "best_model" / "model.safetensors") for it in (run, launched))
+    assert all(torch.equal(value, theirs[name]) for name, value in best.items())
+    assert_same_end(Ended(launched, 0, ""), Ended(run, 0, ""))
 
 
-def work_again(run: RunDirectory, workspace: Path) -> Any:
-    """A worker takes the script's run up, as `kladml-tui resume` would: its data and model have names."""
+STOPPED = SAME.replace("import json", "import json, os, signal").replace("result =", """
+from models import Net
+step = Net.training_step
+def stopping(self, module, batch):
+    self.calls = getattr(self, "calls", 0) + 1
+    if self.calls == 18:
+        signal.raise_signal(signal.SIGINT)
+    return step(self, module, batch)
+Net.training_step = stopping
+result =""")
+
+
+def test_a_worker_takes_up_what_a_script_began_and_ends_equal(tmp_path: Path) -> None:
+    one, other = make_workspace(tmp_path / "one"), make_workspace(tmp_path / "other")
+    for workspace, text in ((one, SAME), (other, STOPPED)):
+        (workspace / "given.json").write_text(json.dumps({"training": CONFIG["training"]}))
+        assert ("stopped" in program(text, workspace)) == (text is STOPPED)
+    undisturbed, run = (RunDirectory(it / "data/projects/p/f/e/run_0001") for it in (one, other))
     add_attempt(run)
-    ended = work(run, workspace)
+    ended = work(run, other)
     assert ended.code == 0, ended.output
-    assert ended.of_kind("resumed")[-1]["exact"] is True
-    return ended
+    assert [(it["step"], it["exact"]) for it in ended.of_kind("resumed")] == [(17, True)]
+    assert_same_end(Ended(undisturbed, 0, ""), ended)
 
 
 def test_a_plain_script_needs_no_cli_extra_and_its_data_is_not_in_the_config(tmp_path: Path) -> None:
