@@ -52,7 +52,7 @@ def train_attempt(
     data = _data(config, source)
     model = _model(config, source)
     if not isinstance(model, TorchModel):
-        if config.launch.processes > 1:
+        if config.launch.processes > 1 or config.launch.machines > 1:
             raise NotSupportedError(
                 f"{config.model.target} trains itself, in one process only", **source.at("launch.processes")
             )

@@ -75,7 +75,7 @@ class Saving:
         """The newest checkpoint that is known to be written in this attempt, or that it resumed from."""
 
     def resumed(self, name: str, progress: Progress, rejects: Collection[str] = ()) -> None:
-        """Told which checkpoint this attempt goes on from: it stays, and is not written again; rejects count no more."""
+        """Told which checkpoint this attempt goes on from, which stays; its rejects count for nothing."""
         self._rejected = set(rejects)
         self.resumed_from = self.last = name
         self._saved = progress.state_dict()

@@ -20,7 +20,7 @@ from kladml_core.training.artifacts import save_best
 from kladml_core.training.assembly import Parts, make_loop, make_parts
 from kladml_core.training.callbacks import Callback
 from kladml_core.training.checkpoints import restore, restore_generators
-from kladml_core.training.device import in_precision, make_accelerator, set_deterministic, to_device
+from kladml_core.training.device import compile_in_place, in_precision, make_accelerator, set_deterministic, to_device
 from kladml_core.training.loop import End, Loop
 from kladml_core.training.preflight import person_code, preflight
 from kladml_core.training.ranks import Ranks
@@ -160,7 +160,7 @@ class UniversalTrainer:
         found = find_resume(self._run.checkpoints, writer) if resume and self._run is not None else None
         notes = self._restore(found, parts)
         if config.compile:
-            parts.module.compile()
+            compile_in_place(parts.module)
         # The optimizer stays where it is: Accelerate would move it by load_state_dict, which casts its state.
         wrapped, prepared = accelerator.prepare(parts.module, parts.optimizer, device_placement=[True, False])
         try:

@@ -1,5 +1,5 @@
-"""Proof 9. Early stopping, interrupted at every validation, stops where a ten-line reference does; a patience changed on
-resume counts. And the order at a boundary, and the state of callbacks.
+"""Proof 9. Early stopping, interrupted at every validation, stops where a ten-line reference does; a patience changed
+on resume counts. And the order at a boundary, and the state of callbacks.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def reference_stop(values: Sequence[float], mode: str, patience: int, min_delta:
 
 
 def scripted(values: Sequence[float]) -> type[Net]:
-    """A model whose n-th epoch's validation gives the n-th of `values`; the epoch is read from a buffer that is saved."""
+    """A model whose n-th epoch's validation gives the n-th of `values`; a saved buffer tells the epoch."""
 
     class Scripted(Net):
         def build(self) -> nn.Module:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -89,7 +90,20 @@ def test_the_share_of_time_spent_waiting_for_data_is_known() -> None:
 # --- compilation ------------------------------------------------------------------------------------------------
 
 
-def test_the_module_that_is_called_is_the_compiled_one(monkeypatch: pytest.MonkeyPatch) -> None:
+class Own(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+@pytest.mark.parametrize("kind", ["a class of one's own", "torch's own Sequential"])
+def test_the_module_that_is_called_is_the_compiled_one(
+    kind: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[int] = []
 
     def backend(graph: torch.fx.GraphModule, example: Any) -> Any:
@@ -99,15 +113,18 @@ def test_the_module_that_is_called_is_the_compiled_one(monkeypatch: pytest.Monke
 
         return run
 
+    class Chosen(Net):
+        def build(self) -> nn.Module:
+            return Own() if kind == "a class of one's own" else super().build()
+
     torch.compiler.reset()
-    compile_module = nn.Module.compile
-    monkeypatch.setattr(nn.Module, "compile", lambda self, **named: compile_module(self, backend=backend, **named))
-    compiled, plain = Net(), Net()
-    recorder = fit(compiled, val=data(), compile=True)
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    compiled, plain = Chosen(), Chosen()
+    recorder = fit(compiled, val=data(), compile=True, mixed_precision=precision)
     # Twelve steps and twice six batches of validation; preflight's are not compiled.
     assert len(calls) == 12 + 12
     assert recorder.phases[:3] == ["preflight", "compiling", "training"]
-    fit(plain, val=data())
+    fit(plain, val=data(), mixed_precision=precision)
     for name, value in plain.module.state_dict().items():
         assert torch.equal(value, compiled.module.state_dict()[name]), name
 
