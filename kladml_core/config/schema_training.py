@@ -173,6 +173,12 @@ class TrainingConfig(Section):
     compile: bool = Field(
         False, description="Compile the model with torch.compile before training.", json_schema_extra=FREE
     )
+    profile: int | None = Field(
+        None,
+        ge=1,
+        description="Record where the time of this many early steps goes, into artifacts/profile.json.gz.",
+        json_schema_extra=FREE,
+    )
     hang_timeout: Seconds | None = Field(
         1800.0,
         gt=0,

@@ -170,7 +170,7 @@ class UniversalTrainer:
                 parts,
                 wrapped,
                 prepared,
-                callbacks=self._callbacks,
+                callbacks=(*self._callbacks, *self._profiling()),
                 run=self._run,
                 attempt=self._attempt,
                 signals=signals,
@@ -216,6 +216,13 @@ class UniversalTrainer:
         finally:
             watchdog.stop()
             loop.saving.close()
+
+    def _profiling(self) -> list[Callback]:
+        if self.config.profile is None or self._run is None:
+            return []
+        from kladml_core.training.profiling import Profile
+
+        return [Profile(self._run.artifacts, self.config.profile)]
 
     def _preflight(self, parts: Parts) -> None:
         parts.writer.progress(phase="preflight")

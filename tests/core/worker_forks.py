@@ -88,7 +88,7 @@ def _server() -> str:
 
 def _serve(place: str) -> None:
     """Accepts orders until stdin ends, which it does when the tests are over."""
-    import torch._dynamo  # torch's optimizers import it, for seconds
+    import torch._dynamo  # noqa: F401 torch's optimizers import it, for seconds
 
     import kladml_core.training.attempt
     import kladml_core.training.worker  # noqa: F401
