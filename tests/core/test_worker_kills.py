@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def resumed(run: RunDirectory, workspace: Path) -> Ended:
 def stages(workspace: Path) -> int:
     counted = work(new_run(workspace), workspace, TEST_HOOK=FATAL, TEST_FATAL="3:0")
     [line] = [line for line in counted.output.splitlines() if line.endswith(" calls")]
-    assert int(line.split()[0]) > 12, counted.output
+    assert int(line.split()[0]) > 10, counted.output
     return int(line.split()[0])
 
 
@@ -89,7 +90,8 @@ def kill_at_random(seed: int, times: int, undisturbed: Ended, workspace: Path, *
             # Without a checkpoint there is nothing to resume; from then on any moment will do.
             wait_for(lambda: valid(run.checkpoints), 30, "no checkpoint was written")
             time.sleep(chance.uniform(0.0, 0.5 if number else 0.1))  # the moment itself is what is drawn
-            os.kill(workers.pids[0], signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it may have ended by itself before
+                os.kill(workers.pids[0], signal.SIGKILL)
             if workers.wait() == [0]:
                 break
     ended = resumed(run, workspace)
