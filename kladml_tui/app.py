@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,7 @@ class KladMLApp(App[None]):
         self._looking = asyncio.Event()
         self._census: Census | None = None
         self._saved: ViewState | None = None
+        self._themes_seen: frozenset[tuple[str, int, int]] | None = None
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Our own variables, for Textual's own themes."""
@@ -77,7 +79,15 @@ class KladMLApp(App[None]):
         """Everything slow waits for the first frame."""
         self.call_after_refresh(self._begin)
 
+    def run(self, **options: Any) -> None:
+        """Runs the app in the terminal; see `App.run`. The mouse is taken as the settings say."""
+        super().run(**{"mouse": self.settings.ui.mouse, **options})
+
     def _begin(self) -> None:
+        if not gc.isenabled():
+            # Off since the command began: what was loaded stays, and need not be gone through again and again.
+            gc.freeze()
+            gc.enable()
         self._fill()
 
     @work(group="start", exit_on_error=False)
@@ -106,7 +116,17 @@ class KladMLApp(App[None]):
         self.set_interval(1 / self.settings.ui.fps, self.workbench.drain)
         found, problems = await asyncio.to_thread(themes.load_themes)
         themes.install(self, found)
+        self._themes_seen = await asyncio.to_thread(themes.stamp)
         self._tell((*self._notices, *(problem for problem in problems if problem not in self._notices)))
+
+    async def _look_at_themes(self) -> None:
+        """A changed theme file is shown at once, a broken one told."""
+        seen = await asyncio.to_thread(themes.stamp)
+        if self._themes_seen is not None and seen != self._themes_seen:
+            self._themes_seen = seen
+            found, problems = await asyncio.to_thread(themes.load_themes)
+            themes.install(self, found)
+            self._tell(problems)
 
     def _tell(self, problems: tuple[str, ...]) -> None:
         if problems:
@@ -135,6 +155,7 @@ class KladMLApp(App[None]):
             for failure in self.monitor.failures():
                 notice(self, failure, "error", title="Not readable")
             await self._save_state()
+            await self._look_at_themes()
             round_number += 1
             self._looking.clear()
             try:

@@ -35,6 +35,9 @@ def open_app(named: Path | None) -> int:
     workspace = choose_workspace(named)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UnusableError("the app needs a terminal", hint="`kladml-tui --run CONFIG` works without one")
+    import gc
+
+    gc.disable()  # nothing of what is loaded up to the first frame is garbage; the app turns it on again
     from kladml_tui.app import KladMLApp
 
     app = KladMLApp(workspace)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from textual.app import App
 from textual.worker import Worker, WorkerState
 
 from kladml_tui.text import notice
 
 
-def tell(app: App[object], event: Worker.StateChanged) -> None:
+def tell(app: App[Any], event: Worker.StateChanged) -> None:
     """Shows a notice when a worker ended by an exception."""
     if event.state is WorkerState.ERROR:
         error = event.worker.error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kladml_tui.commands import BY_ID, COMMANDS, Command
 
@@ -97,7 +97,7 @@ def check(wanted: Mapping[str, str], others: Mapping[str, str] | None = None) ->
     return Keymap(taken, tuple(problems))
 
 
-def apply(app: App[object], wanted: Mapping[str, str], others: Mapping[str, str] | None = None) -> tuple[str, ...]:
+def apply(app: App[Any], wanted: Mapping[str, str], others: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Applies a person's keys and returns what is wrong with them; what can be used is used."""
     keymap = check(wanted, others)
     if keymap.keys:

@@ -60,14 +60,14 @@ class Look:
         return tuple(one for one in self.experiments if one.key == prefix or one.key.startswith(f"{prefix}/"))
 
 
-def runs_of(look: Look, prefix: str) -> list[tuple[str, Path]]:
-    """Reference and directory of the runs below a project, family or experiment, newest first.
+def runs_of(look: Look, prefix: str) -> list[str]:
+    """References of the runs below a project, family or experiment, newest first.
 
     Within one experiment the newest is the one with the highest number; over several, the one that wrote last.
     """
     experiments = look.experiments_in(prefix)
-    found = [(f"{one.key}/{name}", one.directory / name) for one in experiments for name in one.runs]
+    found = [f"{one.key}/{name}" for one in experiments for name in one.runs]
     if len(experiments) > 1:
         states, never = look.states, RunState("", 0.0)
-        found.sort(key=lambda item: states.get(item[0], never).changed, reverse=True)
+        found.sort(key=lambda reference: states.get(reference, never).changed, reverse=True)
     return found

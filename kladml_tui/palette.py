@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
@@ -17,9 +18,9 @@ from kladml_tui.widgets.key_bar import key_name
 class Commands(Provider):
     """The commands that mean something now, then those of the themes."""
 
-    def _entries(self) -> list[tuple[str, str, partial[object]]]:
+    def _entries(self) -> list[tuple[str, str, partial[Any]]]:
         """Name, help and what to do."""
-        found: list[tuple[str, str, partial[object]]] = []
+        found: list[tuple[str, str, partial[Any]]] = []
         screen = self.screen
         if isinstance(screen, Workbench):
             active = {binding.binding.id: binding for binding in screen.active_bindings.values()}
@@ -28,7 +29,11 @@ class Commands(Provider):
                 if command.palette and binding is not None and binding.enabled:
                     key = key_name(binding.binding.key)
                     found.append(
-                        (f"{command.title}  ({key})", command.help, partial(screen.run_action, command.action))
+                        (
+                            f"{command.title[0].upper()}{command.title[1:]}  ({key})",
+                            command.help,
+                            partial(screen.run_action, command.action),
+                        )
                     )
         for name in sorted(themes.installed(self.app)):
             words = f"theme {one_line(name)}"

@@ -70,20 +70,31 @@ def clone(run: RunDirectory, settings: Settings) -> Path:
     raise UnusableError(f"there are a thousand copies named {name} in {folder}")
 
 
-def edit_outside(path: Path) -> None:
-    """Runs $VISUAL or $EDITOR on a file, in the terminal that the app has left for it.
+def outside_editor() -> list[str]:
+    """The words of $VISUAL or $EDITOR.
 
     Raises:
-        UnusableError: neither is set, or it cannot be run.
+        UnusableError: neither is set, or its quotes are wrong.
     """
     command = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not command:
         raise UnusableError("$EDITOR is not set", hint="e edits here in the app")
     try:
-        words = shlex.split(command)
-        subprocess.run([*words, str(path)], check=False)
-    except (OSError, ValueError) as error:
-        raise UnusableError(f"{command} cannot be run: {error}") from error
+        return shlex.split(command)
+    except ValueError as error:
+        raise UnusableError(f"$EDITOR cannot be read: {error}") from error
+
+
+def edit_outside(editor: list[str], path: Path) -> None:
+    """Runs an editor on a file and waits for it, in the terminal that the app has left for it.
+
+    Raises:
+        UnusableError: it cannot be run.
+    """
+    try:
+        subprocess.run([*editor, str(path)], check=False)
+    except OSError as error:
+        raise UnusableError(f"{editor[0]} cannot be run: {error.strerror}") from error
 
 
 def place_of(error: KladMLError, workspace: Path) -> tuple[Path, int] | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from time import localtime, monotonic, strftime
+from time import monotonic
 from typing import Any, TextIO
 
 from kladml_core.interfaces.publisher import PublisherInterface
-from kladml_core.runs.event_text import event_detail, event_kind, metrics_text
+from kladml_core.runs.event_text import event_clock, event_detail, event_kind, metrics_text
 from kladml_core.runs.plain import inert
 
 METRICS_SECONDS = 1.0
@@ -60,5 +60,4 @@ def status_line(message: Mapping[str, Any]) -> str:
 
 def event_line(event: Mapping[str, Any]) -> str:
     """One line for any event: its time, its kind in words, and what it carries."""
-    at = strftime("%H:%M:%S", localtime(event["time"])) if isinstance(event.get("time"), int | float) else "--:--:--"
-    return "  ".join(part for part in (at, event_kind(event), event_detail(event)) if part)
+    return "  ".join(part for part in (event_clock(event), event_kind(event), event_detail(event)) if part)

@@ -6,10 +6,10 @@ import os
 import stat
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from kladml_core.config.compose import compose, forbidden_character
 from kladml_core.config.document import Document, KeyPath, Place, describe, dotted
-from kladml_core.config.emit import dump
 from kladml_core.config.override import parse_value, split_override, with_overrides, with_value
 from kladml_core.errors import ConfigError, UnusableError
 
@@ -29,6 +29,13 @@ __all__ = [
 ]
 
 MAX_BYTES = 1 << 20
+
+
+def dump(data: Any) -> str:
+    """YAML of plain data; see `kladml_core.config.emit.dump`."""
+    from kladml_core.config import emit  # who only reads, as the app does up to its first frame, need not load it
+
+    return emit.dump(data)
 
 
 def parse(text: str, file: str, *, empty_ok: bool = False) -> Document:

@@ -10,12 +10,13 @@ from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
 from kladml_core.backends.queue_publisher import QueuePublisher, Subscription
-from kladml_core.errors import ExitCode, NotSupportedError, UnusableError
+from kladml_core.errors import ExitCode, KladMLError, NotSupportedError, UnusableError
+from kladml_core.runs.checkpoint_list import list_checkpoints
 from kladml_core.runs.consoles import Console
 from kladml_core.runs.events import TERMINAL_KINDS
 from kladml_core.runs.follow import RunFollower, read_console
 from kladml_core.runs.rundir import RunDirectory
-from kladml_core.runs.status import LIVE, RunStatus
+from kladml_core.runs.status import LIVE, RunStatus, read_status
 from kladml_core.runs.stop import request_stop, terminate
 
 Checked = TypeVar("Checked")
@@ -96,7 +97,7 @@ def start_and_follow(
     with Signals() as signals:
         checked = check()
         if signals.stops or signals.hangup:
-            return signals.exit_code
+            raise _Interrupted(signals)
         run = start(checked)
         return _Following(run, signals, open_console(), owner=True, detach=detach).follow()
 
@@ -111,6 +112,14 @@ def watch(run: RunDirectory, open_console: Callable[[], Console]) -> int:
         return _Following(run, signals, open_console(), owner=False, detach=False).follow()
 
 
+class _Interrupted(KladMLError):
+    """A signal came before anything was started."""
+
+    def __init__(self, signals: Signals) -> None:
+        super().__init__("stopped by a signal before anything was started")
+        self.exit_code = ExitCode(signals.exit_code)
+
+
 class _Following:
     """One run being followed by one console."""
 
@@ -120,7 +129,8 @@ class _Following:
         self._console = console
         self._owner = owner
         self._detach = detach
-        self._attempt = run.latest_attempt() or 1
+        # A launch returns when state.json names its attempt; a claimed attempt that never started is not followed.
+        self._attempt = read_status(run).attempt or 1
         recorded = (run.read_attempt(self._attempt) or {}).get("created")
         # With an earlier attempt behind it, only what this one writes is news.
         self._since = float(recorded) if self._attempt > 1 and isinstance(recorded, int | float) and owner else 0.0
@@ -164,6 +174,8 @@ class _Following:
                 self._console.say(f"no longer watching; the run goes on. Stop it with: kladml-tui stop {self._name()}")
                 return self._signals.exit_code
             self._answer_signals()
+            if status is not None and status.status == "damaged":
+                raise UnusableError(f"{self._run.reference} is damaged: {status.damaged}")
             if status is not None and self._orphaned(status):
                 return self._finish(self._synthetic_end(status))
 
@@ -183,8 +195,8 @@ class _Following:
         self._console.end(terminal)
         code = terminal.get("exit_code")
         code = code if isinstance(code, int) else (ExitCode.LOST if terminal["kind"] == "run_lost" else ExitCode.FAILED)
-        if code not in (ExitCode.FINISHED, ExitCode.STOPPED):
-            self._say_last_output()
+        if code in (ExitCode.FAILED, ExitCode.LOST):
+            self._say_last_output()  # of every other end its own message says all
         return int(code)
 
     def _leave(self, status: RunStatus) -> int:
@@ -199,7 +211,9 @@ class _Following:
             if not asked_before and self._answered == 1:
                 self._ask_to_stop()
             elif not self._rungs:
-                self._console.say("ending the run now; it can be resumed from its last checkpoint")
+                kept = any(checkpoint.valid for checkpoint in list_checkpoints(self._run))
+                then = "it can be resumed from its last checkpoint" if kept else "it has no checkpoint yet"
+                self._console.say(f"ending the run now; {then}")
                 now, number = time.monotonic(), self._signals.last
                 # A worker takes its first signal as a request and ends at once on the second.
                 self._rungs = [(now, number), (now + SECOND_SECONDS, number), (now + KILL_SECONDS, signal.SIGKILL)]
@@ -233,7 +247,8 @@ class _Following:
     def _synthetic_end(self, status: RunStatus) -> dict[str, Any]:
         code = status.exit_code if status.exit_code is not None else int(ExitCode.LOST)
         reason = status.damaged or status.reason or f"the run is {status.status}"
-        end = {"kind": "run_lost", "run": self._run.reference, "attempt": self._attempt, "time": time.time()}
+        kind = f"run_{status.status}" if status.status in TERMINAL_KINDS.values() else "run_lost"
+        end = {"kind": kind, "run": self._run.reference, "attempt": self._attempt, "time": time.time()}
         return {"v": 1, **end, "exit_code": code, "reason": reason}
 
     def _say_last_output(self) -> None:

@@ -20,7 +20,7 @@ from kladml_core.errors import KladMLError
 from kladml_core.runs.event_text import figure
 from kladml_core.runs.files import to_jsonable
 from kladml_core.runs.plain import inert
-from kladml_core.runs.status import RunStatus
+from kladml_core.runs.status import LIVE, RunStatus
 
 JSON_METRICS_SECONDS = 0.1
 """Least time between two lines of metrics in JSON: at most ten a second."""
@@ -131,8 +131,9 @@ class PlainConsole:
         self._publisher = ConsolePublisher(stream)
 
     def message(self, channel: str, message: Message) -> None:
-        """Prints one line, metrics at most one a second."""
-        self._publisher.publish(channel, message)
+        """Prints one line, metrics at most one a second; how a run ended is told by its last event alone."""
+        if channel != "status" or message.get("status") in LIVE:
+            self._publisher.publish(channel, message)
 
     def tick(self, status: RunStatus | None) -> None:
         """Nothing moves here."""

@@ -3,6 +3,7 @@
 The process that runs this forks once and ends, so that the worker is never a child of the app (which could leave it a
 zombie, or take it along). The child makes a session of its own, writes state.json `starting` with its own identity,
 and becomes the command: pid and start time stay the same, so there is no moment in which the state names nobody.
+The first process waits for that, and ends with the reason when it fails.
 """
 
 from __future__ import annotations
@@ -23,11 +24,18 @@ def main(argv: list[str]) -> None:
     """Forks and returns in the parent; the child becomes `argv[3:]` and never returns."""
     run, attempt, directory, command = RunDirectory(Path(argv[0])), int(argv[1]), argv[2], argv[3:]
     log = os.open(run.console_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    reading, writing = os.pipe()  # not inheritable: exec closes the child's end, and that is the good news
     if os.fork() == 0:
-        _become(run, attempt, directory, command, log)
+        os.close(reading)
+        _become(run, attempt, directory, command, log, writing)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        failure = pipe.read()  # returns when state.json is written and the command runs, or has failed to
+    if failure:
+        sys.exit(failure.decode(errors="replace"))
 
 
-def _become(run: RunDirectory, attempt: int, directory: str, command: list[str], log: int) -> NoReturn:
+def _become(run: RunDirectory, attempt: int, directory: str, command: list[str], log: int, failures: int) -> NoReturn:
     os.setsid()
     now = time.time()
     state = {
@@ -50,12 +58,7 @@ def _become(run: RunDirectory, attempt: int, directory: str, command: list[str],
         os.chdir(directory)
         os.execv(command[0], command)
     except OSError as error:
-        reason = f"the worker could not be started: {error}"
-        os.write(log, f"{reason}\n".encode())
-        write_json(
-            run.state_json,
-            {**state, "status": "failed", "reason": reason, "exit_code": int(ExitCode.UNUSABLE), "ended": time.time()},
-        )
+        os.write(failures, str(error).encode(errors="replace"))
     finally:
         os._exit(ExitCode.UNUSABLE)  # reached only when the command could not be started
 

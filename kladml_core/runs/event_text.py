@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from time import localtime, strftime
+from typing import Any, Literal
 
 from kladml_core.runs.files import number
 from kladml_core.runs.plain import inert
 
 _ENVELOPE = frozenset({"v", "seq", "attempt", "time", "kind", "run", "step", "epoch"})
+_YEAR_5000 = 1e11
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of an event's text and what it is to the reader, which a screen may turn into a colour."""
+
+    text: str
+    role: Literal["plain", "muted", "best"] = "plain"
 
 
 def event_kind(event: Mapping[str, Any]) -> str:
     """The kind in words: `checkpoint saved`."""
+    if event.get("kind") == "run_started" and event.get("attempt", 1) not in (None, 1):
+        return f"attempt {inert(str(event['attempt']))} started"
     return inert(str(event.get("kind", "?"))).replace("_", " ")
 
 
-def event_detail(event: Mapping[str, Any]) -> str:
-    """What the event says beside its kind: `step 1200  best  1.2 MB  14 ms`."""
+def event_parts(event: Mapping[str, Any]) -> list[Part]:
+    """What the event says beside its kind, most telling first, each part one line and safe for a terminal."""
     words = _WORDS.get(str(event.get("kind")), _other)
-    at = [f"step {inert(str(event['step']))}"] if event.get("step") is not None else []
-    return "  ".join([*at, *(part for part in words(event) if part)])
+    at = [Part(f"step {inert(str(event['step']))}", "muted")] if event.get("step") is not None else []
+    return [part for part in (*at, *words(event)) if part.text]
+
+
+def event_detail(event: Mapping[str, Any]) -> str:
+    """The parts in a row: `step 1200  best  1.2 MB  14 ms`."""
+    return "  ".join(part.text for part in event_parts(event))
+
+
+def event_clock(event: Mapping[str, Any]) -> str:
+    """When it happened, in local time: `14:02:11`; dashes where the time is missing or absurd."""
+    at = event.get("time")
+    if isinstance(at, bool) or not isinstance(at, int | float) or not 0 < at < _YEAR_5000:
+        return "--:--:--"
+    return strftime("%H:%M:%S", localtime(at))
 
 
 def metrics_text(values: Any) -> str:
@@ -74,83 +100,102 @@ def place_text(event: Mapping[str, Any]) -> str:
     return ":".join(inert(str(event[key])) for key in ("file", "line", "column") if event.get(key) is not None)
 
 
-def _said(event: Mapping[str, Any]) -> list[str]:
+def _said(event: Mapping[str, Any]) -> Part:
     what = event.get("message") or event.get("reason")
-    return [": ".join(part for part in (place_text(event), inert(str(what)) if what else "") if part)]
+    text = inert(str(what)) if what else ""
+    place = place_text(event)
+    return Part(f"{place}: {text}" if place and text else place or text)
 
 
-def _started(event: Mapping[str, Any]) -> list[str]:
+def _metrics(event: Mapping[str, Any]) -> list[Part]:
+    metrics = event.get("metrics")
+    if not isinstance(metrics, Mapping):
+        return []
+    return [Part(f"{inert(str(name))} {figure(value)}") for name, value in sorted(metrics.items(), key=_worth)]
+
+
+def _worth(item: tuple[Any, Any]) -> tuple[bool, bool]:
+    """Validation before training, and what says how well before what says how fast."""
+    name = str(item[0])
+    return not name.startswith("val/"), name.endswith(("learning_rate", "gradient_norm", "samples_per_second"))
+
+
+def _took(event: Mapping[str, Any]) -> Part:
+    return Part("" if event.get("seconds") is None else seconds_text(event["seconds"]), "muted")
+
+
+def _started(event: Mapping[str, Any]) -> list[Part]:
     names = {"total_steps": "steps", "total_epochs": "epochs", "parameters": "parameters", "processes": "processes"}
-    counts = [f"{event[key]:,} {name}" for key, name in names.items() if isinstance(event.get(key), int)]
-    return [*counts, f"on {inert(str(event['device']))}" if event.get("device") else ""]
+    counts = [Part(f"{event[key]:,} {name}") for key, name in names.items() if isinstance(event.get(key), int)]
+    return [*counts, Part(f"on {inert(str(event['device']))}" if event.get("device") else "")]
 
 
-def _resumed(event: Mapping[str, Any]) -> list[str]:
-    exact = "exact" if event.get("exact") else "not exact"
-    return [f"from {inert(str(event.get('checkpoint')))}", exact, *(_said(event) if event.get("reason") else [])]
+def _resumed(event: Mapping[str, Any]) -> list[Part]:
+    exact = Part("exact" if event.get("exact") else "not exact")
+    return [Part(f"from {inert(str(event.get('checkpoint')))}"), exact, _said(event)]
 
 
-def _epoch(event: Mapping[str, Any]) -> list[str]:
-    return [
-        f"epoch {inert(str(event.get('epoch')))}",
-        seconds_text(event.get("seconds")),
-        metrics_text(event.get("metrics")),
-    ]
+def _epoch(event: Mapping[str, Any]) -> list[Part]:
+    return [Part(f"epoch {inert(str(event.get('epoch')))}", "muted"), *_metrics(event), _took(event)]
 
 
-def _validation(event: Mapping[str, Any]) -> list[str]:
-    return [metrics_text(event.get("metrics"))]
+def _validation(event: Mapping[str, Any]) -> list[Part]:
+    return [*_metrics(event), _took(event)]
 
 
-def _best(event: Mapping[str, Any]) -> list[str]:
-    return [f"{inert(str(event.get('metric')))} {figure(event.get('value'))}"]
+def _new_best(event: Mapping[str, Any]) -> list[Part]:
+    return [Part(f"{inert(str(event.get('metric')))} {figure(event.get('value'))}", "best")]
 
 
-def _saved(event: Mapping[str, Any]) -> list[str]:
-    best = "best" if event.get("best") is True else ""
-    return [best, size_text(event.get("bytes")), seconds_text(event.get("seconds"))]
+def _saved(event: Mapping[str, Any]) -> list[Part]:
+    best = Part("best" if event.get("best") is True else "", "best")
+    return [best, Part(size_text(event.get("bytes")), "muted"), _took(event)]
 
 
-def _removed(event: Mapping[str, Any]) -> list[str]:
-    return [inert(str(event["name"])) if event.get("name") else "", *_said(event)]
+def _named(event: Mapping[str, Any]) -> list[Part]:
+    return [Part(inert(str(event["name"])) if event.get("name") else ""), _said(event)]
 
 
-def _ended(event: Mapping[str, Any]) -> list[str]:
+def _ended(event: Mapping[str, Any]) -> list[Part]:
     best = event.get("best")
     best_text = ""
     if isinstance(best, Mapping) and best.get("metric") is not None:
         best_text = f"best {inert(str(best['metric']))} {figure(best.get('value'))} @{inert(str(best.get('step')))}"
-    code = f"exit code {inert(str(event.get('exit_code')))}"
-    took = seconds_text(event["seconds"]) if event.get("seconds") is not None else ""
-    return [*_said(event), best_text, took, code, "resumable" if event.get("resumable") is True else ""]
+    code = Part(f"exit code {inert(str(event['exit_code']))}" if event.get("exit_code") else "")
+    resumable = Part("resumable" if event.get("resumable") is True else "", "muted")
+    return [_said(event), Part(best_text, "best"), code, _took(event), resumable]
 
 
-def _other(event: Mapping[str, Any]) -> list[str]:
+def _other(event: Mapping[str, Any]) -> list[Part]:
     parts = []
     for key, value in event.items():
         if key in _ENVELOPE or value is None:
             continue
-        if isinstance(value, Mapping):
-            parts.append(metrics_text(value))
-        elif key in ("message", "reason"):
-            parts.append(inert(str(value)))
+        word = inert(key).replace("_", " ")
+        if key == "metrics":
+            parts += _metrics(event)
+        elif key in ("message", "reason", "hint"):
+            parts.append(Part(inert(str(value))))
+        elif isinstance(value, bool):
+            parts.append(Part(word if value else f"not {word}", "muted"))
+        elif isinstance(value, Mapping):
+            inner = metrics_text({name: item for name, item in value.items() if item is not None})
+            parts.append(Part(f"{word} {inner}" if inner else "", "muted"))
         else:
-            parts.append(
-                f"{inert(key).replace('_', ' ')} {figure(value) if isinstance(value, float) else inert(str(value))}"
-            )
+            parts.append(Part(f"{word} {figure(value) if isinstance(value, float) else inert(str(value))}", "muted"))
     return parts
 
 
-_WORDS: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
+_WORDS: dict[str, Callable[[Mapping[str, Any]], list[Part]]] = {
     "run_started": _started,
     "resumed": _resumed,
     "epoch_finished": _epoch,
     "validation": _validation,
-    "new_best": _best,
+    "new_best": _new_best,
     "checkpoint_saved": _saved,
-    "checkpoint_failed": _removed,
-    "checkpoint_rejected": _removed,
-    "checkpoint_removed": _removed,
+    "checkpoint_failed": _named,
+    "checkpoint_rejected": _named,
+    "checkpoint_removed": _named,
     "run_finished": _ended,
     "run_failed": _ended,
     "run_stopped": _ended,

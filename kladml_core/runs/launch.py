@@ -1,16 +1,17 @@
 """Launching and resuming runs: check everything, claim the run directory, start a worker that outlives the caller.
 
-`python -m kladml_core.runs.launch CONFIG [--set KEY=VALUE …] [--json]` does the same from a shell that has only the
-core installed, and follows the run with plain lines.
+`python -m kladml_core.runs.launch CONFIG` is the command of `launch_command`.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -42,6 +43,10 @@ class Plan:
     settings: Settings
     config_file: Path
     overrides: tuple[str, ...]
+    fingerprints: Mapping[str, str]
+    """Of the data files that the config names, as they are now, by the name that the config gives them."""
+    warnings: tuple[str, ...]
+    """What the person should know before this trains; the worker writes each as an event."""
 
 
 def prepare(config_file: Path, *, workspace: Path, overrides: Sequence[str] = (), processes: int | None = None) -> Plan:
@@ -59,8 +64,7 @@ def prepare(config_file: Path, *, workspace: Path, overrides: Sequence[str] = ()
     """
     words = [*overrides, *([] if processes is None else [f"launch.processes={processes}"])]
     document = with_overrides(read(config_file), words)
-    settings = load_settings(workspace)
-    return Plan(document, _resolve(document, workspace, settings), workspace, settings, config_file, tuple(words))
+    return _plan(document, workspace, config_file, words)
 
 
 def launch(plan: Plan) -> RunDirectory:
@@ -76,9 +80,14 @@ def launch(plan: Plan) -> RunDirectory:
         config.family,
         config.experiment,
         seed=config.seed,
-        fingerprints=_fingerprints(plan),
+        fingerprints=plan.fingerprints,
     )
-    _start(run, run.claim_attempt(), plan)
+    try:
+        _start(run, run.claim_attempt(0), plan)
+    except KladMLError:
+        # Nothing has run: an empty run directory would be shown as a damaged run for ever.
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise
     return run
 
 
@@ -93,6 +102,8 @@ def resume(run: RunDirectory, *, workspace: Path, overrides: Sequence[str] = ())
         ConfigError: an override is wrong, or changes what the run is.
     """
     status = read_status(run)
+    if status.status == "damaged":
+        raise UnusableError(f"{run.reference} is damaged: {status.damaged}", hint="launch its config again")
     if status.live:
         raise UnusableError(f"{run.reference} is {status.status} already", hint="watch it, or stop it first")
     if not any(checkpoint.valid for checkpoint in list_checkpoints(run)):
@@ -104,11 +115,17 @@ def resume(run: RunDirectory, *, workspace: Path, overrides: Sequence[str] = ())
         )
     recorded = read(run.config)
     document = with_overrides(recorded, overrides)
-    settings = load_settings(workspace)
-    config = _resolve(document, workspace, settings)
-    _refuse_other_identity(_resolve(recorded, workspace, settings), config, run)
-    plan = Plan(document, config, workspace, settings, run.config, tuple(overrides))
-    _start(run, run.claim_attempt(), plan)
+    plan = _plan(document, workspace, run.config, overrides)
+    _refuse_other_identity(_resolve(recorded, workspace, plan.settings), plan.config, run)
+    attempt = run.claim_attempt(status.attempt)
+    before = run.config.read_text(encoding="utf-8")
+    try:
+        _start(run, attempt, plan)
+    except KladMLError:
+        shutil.rmtree(run.attempt_dir(attempt), ignore_errors=True)
+        with suppress(OSError):
+            write_text_atomic(run.config, before)
+        raise
     return run
 
 
@@ -126,31 +143,50 @@ def wait_until_running(run: RunDirectory, timeout: float | None = None) -> str:
     return status.status
 
 
+def _plan(document: Document, workspace: Path, config_file: Path, overrides: Sequence[str]) -> Plan:
+    settings = load_settings(workspace)
+    config = _resolve(document, workspace, settings)
+    fingerprints, warnings = _datasets(config, workspace)
+    return Plan(document, config, workspace, settings, config_file, tuple(overrides), fingerprints, warnings)
+
+
 def _resolve(document: Document, workspace: Path, settings: Settings) -> RunConfig:
     from kladml_core.config.schema import resolve  # pydantic: not needed until something is launched
 
     return resolve(document, workspace=workspace, settings=settings)
 
 
-def _fingerprints(plan: Plan) -> dict[str, str]:
-    """Fingerprints of the registered datasets that the config names; those of targets are taken by the worker."""
-    from kladml_core.workspace.datasets import read_dataset
+def _datasets(config: RunConfig, workspace: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Fingerprints of the data files that a config names, and a warning for each that changed since its registration.
 
-    found: dict[str, str] = {}
-    for key in ("train", "val", "test"):
-        name = getattr(plan.config.data, key, None)
-        registration = plan.settings.data / "datasets" / f"{name}.yaml"
-        if isinstance(name, str) and registration.is_file():
-            fingerprint = read_dataset(registration).fingerprint
-            if fingerprint:
-                found[name] = fingerprint
-    return found
+    The data of a `target` is fingerprinted by the worker, which alone may import it.
+    """
+    from kladml_core.config.references import is_data_path
+    from kladml_core.workspace.datasets import file_fingerprint, find_dataset
+
+    fingerprints: dict[str, str] = {}
+    warnings: list[str] = []
+    for split in ("train", "val", "test"):
+        name = getattr(config.data, split)
+        if name is None:
+            continue
+        if is_data_path(name):
+            fingerprints[name] = file_fingerprint(workspace / Path(name).expanduser())
+            continue
+        registration = find_dataset(workspace, name)
+        location = registration.location(workspace)
+        if location is None:
+            continue
+        fingerprints[name] = file_fingerprint(location)
+        if registration.fingerprint not in (None, fingerprints[name]):
+            warnings.append(f"dataset {name!r} has changed since it was registered: {location}")
+    return fingerprints, tuple(warnings)
 
 
 def _start(run: RunDirectory, attempt: int, plan: Plan) -> None:
     directory = run.attempt_dir(attempt)
     text = dump(plan.config.model_dump(mode="json"))
-    command = _command(run, plan)
+    command = _command(run, attempt, plan)
     try:
         write_text_atomic(directory / "config.yaml", text)
         write_text_atomic(run.config, text)
@@ -178,10 +214,11 @@ def _start(run: RunDirectory, attempt: int, plan: Plan) -> None:
         raise UnusableError(f"the worker could not be started: {error}") from error
 
 
-def _command(run: RunDirectory, plan: Plan) -> list[str]:
+def _command(run: RunDirectory, attempt: int, plan: Plan) -> list[str]:
     processes, place = _processes_here(plan), plan.config.launch
+    worker = ["-m", _WORKER, str(run.path), str(attempt)]
     if processes == 1 and place.machines == 1:
-        return [sys.executable, "-m", _WORKER, str(run.path)]
+        return [sys.executable, *worker]
     where = ["--standalone"]
     if place.machines > 1:
         # The static rendezvous keeps the ranks as they are written: machine 0 holds rank 0, which writes the run.
@@ -189,7 +226,7 @@ def _command(run: RunDirectory, plan: Plan) -> list[str]:
         where = [f"--nnodes={place.machines}", f"--node-rank={place.machine_rank}", *meeting]
     # --tee gives every line its rank; SIGHUP stays out of the launcher's list, so that a closed terminal ends nothing.
     options = [*where, f"--nproc-per-node={processes}", "--tee=3", "--signals-to-handle=SIGTERM,SIGINT"]
-    return [sys.executable, "-m", "torch.distributed.run", *options, "-m", _WORKER, str(run.path)]
+    return [sys.executable, "-m", "torch.distributed.run", *options, *worker]
 
 
 def _processes_here(plan: Plan) -> int:
@@ -239,6 +276,7 @@ def _record(plan: Plan, command: Sequence[str], attempt: int, directory: Path) -
         "argv": provenance.mask_argv(sys.argv),
         "command": list(command),
         "overrides": [provenance.mask_override(word) for word in plan.overrides],
+        "warnings": list(plan.warnings),
         "launcher_pid": os.getpid(),
         **provenance.machine(),
         "versions": provenance.versions(),
@@ -267,37 +305,7 @@ def _refuse_other_identity(before: RunConfig, after: RunConfig, run: RunDirector
         )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Launches a config and follows it with plain or JSON lines; returns the run's exit code."""
-    from argparse import ArgumentParser
-
-    from kladml_core.runs.attend import start_and_follow
-    from kladml_core.runs.consoles import PIPE_CLOSED, JsonConsole, PlainConsole, drop_stdout, tell_error
-    from kladml_core.workspace.choose import choose_config, choose_workspace
-
-    parser = ArgumentParser(prog="python -m kladml_core.runs.launch", description="Trains a config.")
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="the config's YAML file")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key; repeatable")
-    parser.add_argument("--workspace", type=Path, metavar="DIR", help="the workspace; else the one around here")
-    parser.add_argument("--processes", type=int, metavar="N", help="training processes on this machine")
-    parser.add_argument("--detach", action="store_true", help="return once the worker runs")
-    parser.add_argument("--json", action="store_true", help="one event a line, on stdout")
-    words = parser.parse_args(argv)
-    try:
-        root = choose_workspace(words.workspace, words.config)
-        config = choose_config(words.config, root)
-        return start_and_follow(
-            lambda: prepare(config, workspace=root, overrides=words.set, processes=words.processes),
-            launch,
-            lambda: (JsonConsole if words.json else PlainConsole)(sys.stdout),
-            detach=words.detach,
-        )
-    except KladMLError as error:
-        return tell_error(error, json=words.json, program=parser.prog)
-    except BrokenPipeError:
-        drop_stdout()
-        return PIPE_CLOSED
-
-
 if __name__ == "__main__":
+    from kladml_core.runs.launch_command import main
+
     raise SystemExit(main())

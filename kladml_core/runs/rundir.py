@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 import uuid
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from kladml_core.runs.ref import RunRef
 
 _RUN = re.compile(r"run_(\d{4,})")
 _ATTEMPT = re.compile(r"\d{3,}")
+CLAIM_SECONDS = 60.0
+"""How long a claimed attempt may lack a state that names it before it counts as abandoned."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ class RunDirectory:
             UnusableError: the directory cannot be written.
         """
         parent = data / "projects" / project / family / experiment
+        claimed: Path | None = None
         try:
             parent.mkdir(parents=True, exist_ok=True)
             number = 1 + max((int(match[1]) for match in map(_RUN.fullmatch, _names(parent)) if match), default=0)
@@ -117,6 +121,7 @@ class RunDirectory:
                 path = parent / f"run_{number:04d}"
                 try:
                     path.mkdir()
+                    claimed = path
                     break
                 except FileExistsError:
                     number += 1
@@ -135,29 +140,41 @@ class RunDirectory:
                 },
             )
         except OSError as error:
+            if claimed is not None:
+                shutil.rmtree(claimed, ignore_errors=True)  # an empty run would be shown as a damaged one for ever
             raise UnusableError(
                 f"cannot create a run in {parent}: {error.strerror}",
                 hint="free some space or make the workspace's data directory writable",
             ) from error
         return run
 
-    def claim_attempt(self) -> int:
+    def claim_attempt(self, after: int | None = None) -> int:
         """Claims the next attempt by an exclusive mkdir and returns its number, counted from 1.
 
+        Args:
+            after: the attempt that the caller found at an end; None means the newest there is. Of two callers who
+                found the same end, one gets the next attempt.
+
         Raises:
-            UnusableError: another process claimed it in the same moment, or the directory cannot be written.
+            UnusableError: another process has claimed it, or the directory cannot be written.
         """
-        number = (self.latest_attempt() or 0) + 1
+        number = (self.latest_attempt() or 0 if after is None else after) + 1
         try:
             self.attempts.mkdir(exist_ok=True)
-            self.attempt_dir(number).mkdir()
+            while True:
+                try:
+                    self.attempt_dir(number).mkdir()
+                    return number
+                except FileExistsError:
+                    if not self._abandoned(number):
+                        raise
+                    number += 1
         except FileExistsError:
             raise UnusableError(
                 f"{self.reference} is being started by {self._holder(number)}", hint="watch that attempt instead"
             ) from None
         except OSError as error:
             raise UnusableError(f"cannot start an attempt in {self.attempts}: {error.strerror}") from error
-        return number
 
     def attempt_dir(self, number: int) -> Path:
         """Where one attempt keeps its attempt.json, config.yaml and patch."""
@@ -178,6 +195,16 @@ class RunDirectory:
     def read_attempt(self, number: int) -> dict[str, Any] | None:
         """attempt.json of one attempt, or None when it is missing or damaged."""
         return read_object(self.attempt_dir(number) / "attempt.json")
+
+    def _abandoned(self, number: int) -> bool:
+        """Whether an attempt was claimed a while ago by a launcher that never came to start it."""
+        reached = (self.read_state() or {}).get("attempt")
+        if isinstance(reached, int) and reached >= number:
+            return False
+        try:
+            return time.time() - self.attempt_dir(number).stat().st_mtime > CLAIM_SECONDS
+        except OSError:
+            return False
 
     def _holder(self, number: int) -> str:
         attempt = self.read_attempt(number) or {}

@@ -76,7 +76,7 @@ def read_status(run: RunDirectory) -> RunStatus:
     stalled = False
     if status in LIVE and status != "queued":
         alive = is_alive(state)
-        terminal = last_terminal_event(run.events, attempt or 0) if alive is False else None
+        terminal = last_terminal_event(run.events, attempt or 0) if alive is not True else None
         lost = read_object(run.lost_json) or {}
         if terminal is not None:
             # The worker died between its last event and its last state: what it said it did is what it did.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 from kladml_core.interfaces.publisher import PublisherInterface
@@ -83,15 +84,22 @@ class RunTail:
         if not changed and self._version:
             return None
         self._version += 1
-        assert self._status is not None
         return RunSnapshot(
             reference=self._reference,
-            status=self._status,
+            status=self._with_newest_step(),
             events=tuple(self._events),
             last=dict(self._last),
             series=dict(self._series),
             version=self._version,
         )
+
+    def _with_newest_step(self) -> RunStatus:
+        """The status; a live run's state is up to a second old, and its series may be further on already."""
+        assert self._status is not None
+        newest = max((point.step for point in self._last.values()), default=0)
+        if not self._status.live or newest <= self._status.step:
+            return self._status
+        return replace(self._status, step=newest)
 
     def publish_pending(self) -> None:
         """Publishes what the last look found; terminal events come last."""

@@ -96,9 +96,7 @@ def make_parts(
     choice = resolve_callable(name, "training.lr_scheduler", source) if ":" in name else name
     schedule = make_schedule(choice, arguments, total=total, mode=config.early_stopping.mode)
     rate = LearningRate(optimizer)
-    return Parts(
-        config, model, data, accelerator, ranks, writer, module, batches, optimizer, rate, schedule, total
-    )
+    return Parts(config, model, data, accelerator, ranks, writer, module, batches, optimizer, rate, schedule, total)
 
 
 def make_loop(

@@ -58,9 +58,7 @@ def train_attempt(
             )
         if attempt > 1:
             raise NotSupportedError(f"{config.model.target} trains itself and writes no checkpoints to resume from")
-        return train_plain(
-            model, data, seed=config.seed, run=run, writer=writer, attempt=attempt, signals=signals
-        )
+        return train_plain(model, data, seed=config.seed, run=run, writer=writer, attempt=attempt, signals=signals)
     trainer = UniversalTrainer(
         config.training,
         seed=config.seed,
@@ -112,9 +110,7 @@ def _data(config: RunConfig, source: Source) -> DataModule:
         function = resolve_callable(target, "data.target", source)
         return lambda **params: call(target, function, params, "data.params", source)
 
-    return _usable(
-        "the data", "data.target", source, lambda: load_data(config.data.model_dump(), Path.cwd(), resolve)
-    )
+    return _usable("the data", "data.target", source, lambda: load_data(config.data.model_dump(), Path.cwd(), resolve))
 
 
 def _model(config: RunConfig, source: Source) -> BaseModel:

@@ -31,9 +31,7 @@ class EarlyStopping:
         min_delta: how much better a gain must be, in the metric's unit.
     """
 
-    def __init__(
-        self, *, enabled: bool = True, mode: str = "min", patience: int = 5, min_delta: float = 0.0
-    ) -> None:
+    def __init__(self, *, enabled: bool = True, mode: str = "min", patience: int = 5, min_delta: float = 0.0) -> None:
         self._enabled = enabled
         self._sign = 1.0 if mode == "min" else -1.0
         self._patience = patience

@@ -146,9 +146,7 @@ class Loop:
         if epoch_done:
             seconds = time.monotonic() - self._epoch_from if self._epoch_from else 0.0
             last = {**self.recording.last, **metrics}
-            self.writer.event(
-                "epoch_finished", step=progress.step, epoch=progress.epoch, seconds=seconds, metrics=last
-            )
+            self.writer.event("epoch_finished", step=progress.step, epoch=progress.epoch, seconds=seconds, metrics=last)
             self.callbacks.epoch_end()
         if complete:
             return self._finish(metrics, best=best)

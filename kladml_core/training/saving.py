@@ -83,9 +83,7 @@ class Saving:
     def is_due(self, progress: Progress, *, epoch_done: bool) -> bool:
         """Whether the policy wants a checkpoint at this step."""
         epochs, steps = self._policy.every_epochs, self._policy.every_steps
-        return bool(
-            (epoch_done and epochs and progress.epoch % epochs == 0) or (steps and progress.step % steps == 0)
-        )
+        return bool((epoch_done and epochs and progress.epoch % epochs == 0) or (steps and progress.step % steps == 0))
 
     def save(
         self,

@@ -279,9 +279,7 @@ class UniversalTrainer:
                 reason="; ".join(notes) or None,
             )
         phase = "compiling" if self.config.compile else "training"
-        writer.progress(
-            epoch=progress.number, step=progress.step, phase=phase, total_steps=total, total_epochs=epochs
-        )
+        writer.progress(epoch=progress.number, step=progress.step, phase=phase, total_steps=total, total_epochs=epochs)
         writer.status("running")
 
     def _result(self, loop: Loop, end: End) -> FitResult:

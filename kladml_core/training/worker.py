@@ -1,4 +1,4 @@
-"""`python -m kladml_core.training.worker RUN_DIR`: the process that trains one attempt of a run.
+"""`python -m kladml_core.training.worker RUN_DIR ATTEMPT`: the process that trains one attempt of a run.
 
 It starts in the workspace, writes into the run directory and ends with an exit code; whatever happens, the run does
 not stay "running". Nothing heavy is imported here at module level: the signal handlers come first.
@@ -29,9 +29,9 @@ _LAST_WORDS_SECONDS = 3.0
 
 
 def main(argv: list[str]) -> int:
-    """Trains the newest attempt of the run in `argv[1]`; returns the exit code."""
-    if len(argv) != 2:
-        print(f"usage: python -m {__spec__.name} RUN_DIR", file=sys.stderr)
+    """Trains the attempt `argv[2]`, by default the newest, of the run in `argv[1]`; returns the exit code."""
+    if len(argv) not in (2, 3) or (len(argv) == 3 and not argv[2].isdigit()):
+        print(f"usage: python -m {__spec__.name} RUN_DIR [ATTEMPT]", file=sys.stderr)
         return ExitCode.BAD_TEXT
     signals = StopSignals()
     signals.install()
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
     if workspace not in (str(Path(entry or ".").resolve()) for entry in sys.path[:1]):
         sys.path.insert(0, workspace)
     run = RunDirectory(Path(argv[1]).resolve())
-    attempt = run.latest_attempt()
+    attempt = int(argv[2]) if len(argv) == 3 else run.latest_attempt()
     if attempt is None:
         print(f"{run.path} is not a run: it has no attempt", file=sys.stderr)
         return ExitCode.UNUSABLE
@@ -51,6 +51,8 @@ def main(argv: list[str]) -> int:
     try:
         if log is not None:
             control.remove_stale(run.control, attempt)
+            for warning in (run.read_attempt(attempt) or {}).get("warnings", ()):
+                log.event("log", level="warning", message=warning)
         result = _train(run, attempt, log if log is not None else NoWriter(), signals, ending)
     except BaseException as error:  # a person's code may raise anything, SystemExit too, and the run must end for it
         code = ending.failed(error, run)

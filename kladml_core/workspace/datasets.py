@@ -260,6 +260,18 @@ def _safetensors_headers(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     }
 
 
+def file_fingerprint(path: Path) -> str:
+    """`sha256:` and the hash of all of a data file's bytes, as a registration records it.
+
+    Raises:
+        UnusableError: the file cannot be read.
+    """
+    try:
+        return _hash(path)
+    except OSError as error:
+        raise UnusableError(f"{path} cannot be read: {error.strerror}") from error
+
+
 def _hash(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:

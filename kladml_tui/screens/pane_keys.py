@@ -10,31 +10,59 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from kladml_tui.text import notice
+from kladml_tui.view_state import ViewState
 
 if TYPE_CHECKING:
     from textual.widgets import Input
 
-    from kladml_tui.view_state import ViewState
+    from kladml_tui.widgets.main_pane import MainPane
     from kladml_tui.widgets.preview import Preview
     from kladml_tui.widgets.run_view import RunView
     from kladml_tui.widgets.runs_table import RunsTable
     from kladml_tui.widgets.workspace_tree import WorkspaceTree
 
+NARROW = 110
+"""Columns below which the tree is on the screen only while it has the keys."""
+SHORT = 32
+"""Lines below which the list of runs makes room for the run's view."""
 _NARROWEST, _SHORTEST = 16, 3
 
 
 class PaneKeys(Screen[None]):
     """The actions; the panes themselves are the heir's."""
 
-    state: ViewState
-    nodes: WorkspaceTree
-    runs: RunsTable
-    view: RunView
-    preview: Preview
-    ready: bool
-    """Whether all panes are there: they come after the first frame."""
     remember: Callable[[], None]
-    apply_sizes: Callable[[], None]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = ViewState()
+        self.ready = False
+        """Whether all panes are there: they come after the first frame."""
+
+    @property
+    def nodes(self) -> WorkspaceTree:
+        """The workspace tree."""
+        return cast("WorkspaceTree", self.query_one("#tree"))
+
+    @property
+    def main(self) -> MainPane:
+        """The right side."""
+        return cast("MainPane", self.query_one("#main"))
+
+    @property
+    def runs(self) -> RunsTable:
+        """The list of runs."""
+        return cast("RunsTable", self.query_one("#runs"))
+
+    @property
+    def view(self) -> RunView:
+        """The run's view."""
+        return cast("RunView", self.query_one("#view"))
+
+    @property
+    def preview(self) -> Preview:
+        """What is shown where there are no runs."""
+        return cast("Preview", self.query_one("#preview"))
 
     @property
     def pane(self) -> str:
@@ -115,6 +143,20 @@ class PaneKeys(Screen[None]):
             return
         height = (self.state.runs_height or self.runs.outer_size.height) + by
         self.state = replace(self.state, runs_height=max(_SHORTEST, min(height, self.app.size.height - 12)))
+        self.apply_sizes()
+
+    def apply_sizes(self) -> None:
+        """Sets the layout that suits the screen, and the sizes that the person chose."""
+        width, height = self.app.size
+        self.set_class(width < NARROW, "-narrow")
+        self.nodes.styles.width = self.state.tree_width or None
+        if self.ready:
+            self.main.set_class(height < SHORT, "-short")
+            self.runs.styles.max_height = self.state.runs_height or None
+        self.show_tree(self.pane == "tree")
+
+    def on_resize(self) -> None:
+        """Another size may want another layout."""
         self.apply_sizes()
 
     # The filter

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual import work
+from textual.app import SuspendNotSupported
 
 from kladml_core.errors import KladMLError
 from kladml_tui.commands import BY_ID, Scope
@@ -46,8 +47,10 @@ class RunKeys(PaneKeys):
     def _may(self, action: str) -> bool:
         run = self.run_here
         line = self.runs.line_of(run.reference) if run is not None else None
-        if run is None or line is None or action in ("tab", "clone"):
+        if run is None or action in ("tab", "clone"):
             return run is not None
+        if line is None:
+            return False
         if action in ("stop", "terminate"):
             return line.status.live
         return not line.status.live and line.status.status != "finished"
@@ -123,9 +126,10 @@ class RunKeys(PaneKeys):
         if config is None:
             return
         try:
+            editor = self._acts.outside_editor()
             with self.app.suspend():
-                self._acts.edit_outside(config)
-        except KladMLError as error:
+                self._acts.edit_outside(editor, config)
+        except (KladMLError, SuspendNotSupported) as error:
             notice(self.app, error, "error", title="No editor")
         self.preview.read_again()
 

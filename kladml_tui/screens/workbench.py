@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -25,21 +25,14 @@ from kladml_tui.text import Severity, notice
 from kladml_tui.view_state import ViewState
 from kladml_tui.widgets.key_bar import KeyBar
 from kladml_tui.widgets.status_line import StatusLine
-from kladml_tui.widgets.workspace_tree import Node, WorkspaceTree, experiment_key, place
+from kladml_tui.widgets.workspace_tree import PROJECTS, Node, WorkspaceTree, experiment_key, place
 
 if TYPE_CHECKING:
     from kladml_core.runs.rundir import RunDirectory
     from kladml_tui.monitor import Batch, Monitor
     from kladml_tui.run_line import RunLine
     from kladml_tui.widgets.main_pane import MainPane
-    from kladml_tui.widgets.preview import Preview
-    from kladml_tui.widgets.run_view import RunView
-    from kladml_tui.widgets.runs_table import RunsTable
 
-NARROW = 110
-"""Columns below which the tree is on the screen only while it has the keys."""
-SHORT = 32
-"""Lines below which the list of runs makes room for the run's view."""
 SETTLE_SECONDS = 0.12
 """How long the cursor must rest on a run before its curves are read."""
 _COUNTED = ("running", "starting", "stopping", "queued")
@@ -67,11 +60,11 @@ class Workbench(RunKeys):
         super().__init__()
         self.settings = settings
         self.monitor = monitor
-        self.state = ViewState()
         self.look = Look()
-        self.ready = False
         self.action_look = look_again  # type: ignore[method-assign]
         self._wanted_run = ""
+        self._launched = False
+        self._wanted_pane = ""
         self._settling: Timer | None = None
         self._shown: str | None = None
 
@@ -86,6 +79,7 @@ class Workbench(RunKeys):
         """Puts the right side in its place and restores where the person was."""
         self.state = state
         self._wanted_run = state.run
+        self._wanted_pane = state.pane
         await self.query_one("#body").mount(main)
         self.ready = True
         self.nodes.restore(state.open, state.node)
@@ -98,46 +92,12 @@ class Workbench(RunKeys):
     # The panes
 
     @property
-    def nodes(self) -> WorkspaceTree:  # type: ignore[override]
-        """The workspace tree."""
-        return self.query_one("#tree", WorkspaceTree)
-
-    @property
-    def runs(self) -> RunsTable:  # type: ignore[override]
-        """The list of runs."""
-        return cast("RunsTable", self.query_one("#runs"))
-
-    @property
-    def view(self) -> RunView:  # type: ignore[override]
-        """The run's view."""
-        return cast("RunView", self.query_one("#view"))
-
-    @property
-    def preview(self) -> Preview:  # type: ignore[override]
-        """What is shown where there are no runs."""
-        return cast("Preview", self.query_one("#preview"))
-
-    @property
     def status(self) -> StatusLine:
         """The top line."""
         return self.query_one("#status", StatusLine)
 
-    def apply_sizes(self) -> None:
-        """Sets the layout that suits the screen, and the sizes that the person chose."""
-        width, height = self.app.size
-        self.set_class(width < NARROW, "-narrow")
-        self.set_class(height < SHORT, "-short")
-        self.nodes.styles.width = self.state.tree_width or None
-        if self.ready:
-            self.runs.styles.max_height = self.state.runs_height or None
-        self.show_tree(self.pane == "tree")
-
-    def on_resize(self) -> None:
-        """Another size may want another layout."""
-        self.apply_sizes()
-
     def _show_runs_side(self, runs: bool) -> None:
-        cast("MainPane", self.query_one("#main")).show_runs(runs)
+        self.main.show_runs(runs)
 
     # The workspace
 
@@ -180,7 +140,7 @@ class Workbench(RunKeys):
             self._show_runs(node)
         elif node.path is None:
             self._show_runs_side(False)
-            title = "" if node.key == "projects" or not self.look.experiments else f"No {node.label.lower()} yet"
+            title = "" if node.key == PROJECTS else f"{'' if node.branch else 'No '}{node.label}"
             self.preview.show_welcome(title, len(self.look.configs))
         elif not again:
             self._show_runs_side(False)
@@ -194,14 +154,19 @@ class Workbench(RunKeys):
         if not runs:
             self.preview.show_welcome(f"No run in {prefix} yet" if prefix else "", len(self.look.configs))
             return
-        self.runs.show(prefix, runs, {reference: state.status for reference, state in self.look.states.items()})
+        self.runs.show(prefix, runs, self.look.states)
         if self._wanted_run and self.runs.move_to(self._wanted_run):
             self._wanted_run = ""
+            if self._launched and self.has_class("-narrow"):
+                self.go_to_pane("runs")
+            self._launched = False
+            self._restore_pane()
         self._run_changed()
 
-    def reveal_run(self, run: RunDirectory) -> None:  # type: ignore[override]
+    def reveal_run(self, run: RunDirectory) -> None:
         """Goes to a run that was just started, as soon as it is found."""
         self._wanted_run = run.reference
+        self._launched = True
         self.nodes.reveal(experiment_key(run.reference))
 
     # The run
@@ -270,7 +235,9 @@ class Workbench(RunKeys):
         """A live run ended: said once, wherever the person is. Ends of long ago are no news."""
         for event in batch.ended:
             known = self.look.states.get(event["run"])
-            if known is not None and known.live:
+            snapshot = self.monitor.snapshot(event["run"])
+            of_now = snapshot is None or snapshot.status.attempt == event.get("attempt")
+            if known is not None and known.live and of_now:
                 word, severity = _ENDS[event["kind"]]
                 reason = f": {event['reason']}" if event.get("reason") else ""
                 notice(self.app, f"{event['run']} {word}{reason}", severity, title=f"Run {word}")
@@ -292,6 +259,13 @@ class Workbench(RunKeys):
         """Numpy is there: makes the chart, and follows what is on the screen."""
         self.view.prepare()
         self.monitor.begin()
+        self._restore_pane()
+
+    def _restore_pane(self) -> None:
+        """Gives the keys to the pane that had them, once it is there; on a narrow screen this hides the tree."""
+        if self._wanted_pane in self.panes():
+            self.go_to_pane(self._wanted_pane)
+            self._wanted_pane = ""
 
     def _tick(self) -> None:
         self.runs.tick()
@@ -307,9 +281,9 @@ class Workbench(RunKeys):
     def _focus_moved(self) -> None:
         pane = self.pane
         self.show_tree(pane == "tree")
-        self.set_class(pane == "view", "-view")
         if not self.ready:
             return
+        self.main.set_class(pane == "view", "-view")
         self.view.mark_near(pane == "view")
         self.remember()
 
@@ -317,7 +291,7 @@ class Workbench(RunKeys):
     def _tab_wanted(self, message: TabWanted) -> None:
         self.action_tab(message.tab)
 
-    def remember(self) -> None:  # type: ignore[override]
+    def remember(self) -> None:
         """Keeps where the person is, for the next time."""
         node = self.nodes.node
         if node is not None and self.ready:
@@ -328,7 +302,7 @@ class Workbench(RunKeys):
                 tab=self.view.tab,
                 filter=self.runs.filter,
                 open=self.nodes.open_branches,
-                pane=self.pane,
+                pane=self._wanted_pane or self.pane,
             )
 
 

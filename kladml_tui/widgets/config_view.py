@@ -11,6 +11,7 @@ from kladml_tui.text import block, one_line
 from kladml_tui.widgets.text_lines import TextLines
 
 _LINE = re.compile(r"^(\s*(?:- )*)((?:[^\s#:'\"{}\[\],&*!|>][^#:{}\[\]]*|'[^']*'|\"[^\"]*\"))(:)(?=\s|$)")
+_COMMENT = re.compile(r"(?<=\S)\s+#")
 _TOKEN = re.compile(
     r"(?P<comment>(?:^|(?<=\s))#.*$)|(?P<string>\"(?:\\.|[^\"\\])*\"|'(?:''|[^'])*')"
     r"|(?P<number>(?<![\w.+-])[-+]?(?:\d[\d_]*\.?\d*(?:[eE][-+]?\d+)?|\.inf|\.nan)(?![\w./-]))"
@@ -20,7 +21,14 @@ _TOKEN = re.compile(
 
 
 class ConfigView(TextLines):
-    """The text of one YAML file."""
+    """The text of one YAML file. A comment that finds no room beside its key is cut; everything else is folded."""
+
+    def fold(self, line: Content, width: int) -> list[Content]:
+        """A long line on the screen."""
+        comment = _COMMENT.search(line.plain)
+        if comment is not None and line[: comment.start()].cell_length < width:
+            return [line.truncate(width, ellipsis=True)]
+        return super().fold(line, width)
 
     def show_text(self, text: str, *, path: Path | None = None, note: str = "") -> None:
         """Shows a file.

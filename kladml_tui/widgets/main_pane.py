@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Input
@@ -15,13 +17,15 @@ from kladml_tui.widgets.runs_table import RunsTable
 class MainPane(Vertical):
     """The widgets; what they show is the screen's business."""
 
+    DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
+
     def __init__(self, settings: Settings, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._settings = settings
 
     def compose(self) -> ComposeResult:
         """Runs, filter and view, and the preview that stands in their place."""
-        yield RunsTable(id="runs")
+        yield RunsTable(self._settings.data / "projects", id="runs")
         yield Input(placeholder="words that a run's name or status must hold; esc clears", id="filter")
         yield RunView(drawing=self._settings.ui.drawing, id="view")
         yield Preview(self._settings, id="preview")

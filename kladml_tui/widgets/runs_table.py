@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
+from kladml_tui.look import RunState
 from kladml_tui.messages import RowsWanted
 from kladml_tui.run_line import GLYPHS, RunLine, duration, moment, number, progress
 from kladml_tui.text import one_line, pad, shorten
@@ -35,11 +36,12 @@ class Column:
 class RunsTable(RowList):
     """The table. It reads nothing itself: `RowsWanted` asks for the rows that came into sight."""
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, projects: Path, *, id: str | None = None) -> None:
         super().__init__(id=id, head=True)
-        self._runs: dict[str, Path] = {}
+        self._projects = projects
+        self._runs: tuple[str, ...] = ()
         self._lines: dict[str, RunLine] = {}
-        self._words: Mapping[str, str] = {}
+        self._states: Mapping[str, RunState] = {}
         self._shown: tuple[str, ...] = ()
         self._filter = ""
         self._prefix = ""
@@ -53,8 +55,7 @@ class RunsTable(RowList):
         """The run under the cursor."""
         from kladml_core.runs.rundir import RunDirectory  # not needed before the first frame
 
-        path = self._runs.get(self.cursor_key or "")
-        return None if path is None else RunDirectory(path)
+        return None if self.cursor_key is None else RunDirectory(self._projects / self.cursor_key)
 
     @property
     def filter(self) -> str:
@@ -63,8 +64,11 @@ class RunsTable(RowList):
 
     @filter.setter
     def filter(self, words: str) -> None:
+        before = self.cursor_key
         self._filter = words
         self._choose()
+        if before not in self.keys:
+            self.action_top()
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -75,13 +79,13 @@ class RunsTable(RowList):
         """What is known of a run of this table."""
         return self._lines.get(reference)
 
-    def show(self, prefix: str, runs: Sequence[tuple[str, Path]], words: Mapping[str, str]) -> None:
+    def show(self, prefix: str, runs: Sequence[str], states: Mapping[str, RunState]) -> None:
         """Shows the runs below a prefix.
 
         Args:
             prefix: `project/family/experiment`, a beginning of it, or "" for all.
-            runs: reference and directory of each, in the order to show.
-            words: the status of each run as far as it is known, for the filter.
+            runs: their references, in the order to show.
+            states: the state of each run as far as it is known.
         """
         if prefix != self._prefix:
             self._prefix = prefix
@@ -89,11 +93,11 @@ class RunsTable(RowList):
             self._asked.clear()
             self._strips.clear()
             self._fitted = None
-        self._runs = dict(runs)
+        self._runs = tuple(runs)
+        self._states = states
         # A run whose status is another now is read again when it is in sight.
-        stale = [ref for ref, line in self._lines.items() if words.get(ref, line.status.status) != line.status.status]
+        stale = [ref for ref, line in self._lines.items() if self._word(ref) not in ("", line.status.status)]
         self._asked.difference_update(stale)
-        self._words = words
         self._choose()
         self._ask()
 
@@ -101,10 +105,9 @@ class RunsTable(RowList):
         """Shows what was read of some runs."""
         changed = []
         for line in lines:
-            if line.reference in self._runs:
-                self._lines[line.reference] = line
-                self._asked.add(line.reference)
-                changed.append(line.reference)
+            self._lines[line.reference] = line
+            self._asked.add(line.reference)
+            changed.append(line.reference)
         self.redraw(changed)
 
     def tick(self) -> None:
@@ -126,15 +129,19 @@ class RunsTable(RowList):
     def _choose(self) -> None:
         words = self._filter.lower().split()
         if not words:
-            self.show_keys(tuple(self._runs))
+            self.show_keys(self._runs)
             return
         self.show_keys(
             tuple(
                 reference
                 for reference in self._runs
-                if all(word in f"{reference} {self._words.get(reference, '')}".lower() for word in words)
+                if all(word in f"{reference} {self._word(reference)}".lower() for word in words)
             )
         )
+
+    def _word(self, reference: str) -> str:
+        state = self._states.get(reference)
+        return state.status if state is not None else ""
 
     # Drawing
 
@@ -160,7 +167,7 @@ class RunsTable(RowList):
         """Glyph, name, status in a word, and figures as far as there is room."""
         line = self._lines.get(key)
         if line is None:
-            word = self._words.get(key, "")
+            word = self._word(key)
             return Content.assemble(
                 (GLYPHS.get(word, "·"), f"$state-{word}" if word in GLYPHS else "$muted"),
                 " ",
@@ -216,12 +223,16 @@ def _fit(columns: list[Column], width: int) -> list[tuple[Column, int]]:
     return [(column, column.cells + (spare if column.title == "" else 0)) for column in chosen]
 
 
+def _begun(line: RunLine) -> bool:
+    return line.status.attempt is not None and (line.status.step > 0 or line.status.status != "starting")
+
+
 def _epoch(line: RunLine) -> str:
-    return progress(line.status.epoch, line.status.total_epochs) if line.status.attempt else ""
+    return progress(line.status.epoch, line.status.total_epochs) if _begun(line) else ""
 
 
 def _step(line: RunLine) -> str:
-    text = progress(line.status.step, line.status.total_steps) if line.status.attempt else ""
+    text = progress(line.status.step, line.status.total_steps) if _begun(line) else ""
     return text if len(text) <= 11 else str(line.status.step)
 
 

@@ -59,7 +59,7 @@ class TextLines(ScrollView, can_focus=True):
         line = self._lines[index]
         part = at - self._starts[index]
         if part or line.cell_length > width:
-            parts = self._fold(line)
+            parts = self.fold(line, width)
             if part >= len(parts):
                 return Strip.blank(self._width, style.rich_style)
             line = parts[part]
@@ -100,17 +100,18 @@ class TextLines(ScrollView, can_focus=True):
     def action_choose(self) -> None:
         """There is nothing to open in a text."""
 
-    def _fold(self, line: Content) -> list[Content]:
-        indent = self._indent if self._width > 2 * self._indent else 0
+    def fold(self, line: Content, width: int) -> list[Content]:
+        """The lines of the screen that a line takes which is longer than `width` cells."""
+        indent = self._indent if width > 2 * self._indent else 0
         if not indent:
-            return line.wrap(self._width)
-        parts = line[indent:].wrap(self._width - indent)
+            return line.wrap(width)
+        parts = line[indent:].wrap(width - indent)
         return [line[:indent] + part if index == 0 else part.pad_left(indent) for index, part in enumerate(parts)]
 
     def _measure(self) -> None:
         at_end = self._at_end
         self._width = width = max(2, self.scrollable_content_region.width)
-        heights = [len(self._fold(line)) if line.cell_length > width else 1 for line in self._lines]
+        heights = [len(self.fold(line, width)) if line.cell_length > width else 1 for line in self._lines]
         self._starts = [0, *accumulate(heights)][:-1] if heights else []
         self.virtual_size = Size(width, sum(heights))
         if at_end:

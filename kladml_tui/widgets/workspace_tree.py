@@ -9,7 +9,7 @@ from pathlib import Path
 from textual.content import Content
 
 from kladml_tui.commands import bindings
-from kladml_tui.look import Look
+from kladml_tui.look import Experiment, Look
 from kladml_tui.messages import Moved
 from kladml_tui.text import one_line, pad
 from kladml_tui.widgets.row_list import RowList
@@ -97,7 +97,7 @@ class WorkspaceTree(RowList):
         """`▾ vision`, its runs counted at the right end."""
         node = self._by_key[key]
         arrow = ("▾ " if key in self._open else "▸ ") if node.branch else "  "
-        lead = "  " * node.depth + (arrow if node.kind not in ("dataset", "config") else "")
+        lead = "  " * node.depth + arrow
         count = str(node.runs) if node.runs else ""
         live = f"●{node.live} " if node.live else ""
         room = width - len(lead) - len(count) - len(live) - 1
@@ -168,15 +168,21 @@ class WorkspaceTree(RowList):
 
     def _projects(self, counts: dict[str, tuple[int, int]]) -> Iterable[Node]:
         look = self._look
+        families_of: dict[str, list[str]] = {}
+        for project, family in look.families:
+            families_of.setdefault(project, []).append(family)
+        experiments_of: dict[str, list[Experiment]] = {}
+        for one in look.experiments:
+            experiments_of.setdefault(f"{one.project}/{one.family}", []).append(one)
         for project in look.projects:
             key = _RUNS + project
-            families = [family for of, family in look.families if of == project]
+            families = families_of.get(project, [])
             yield _branch(key, "project", project, 1, PROJECTS, counts, bool(families))
             if key not in self._open:
                 continue
             for family in families:
                 below = f"{key}/{family}"
-                experiments = [one for one in look.experiments if (one.project, one.family) == (project, family)]
+                experiments = experiments_of.get(f"{project}/{family}", [])
                 yield _branch(below, "family", family, 2, key, counts, bool(experiments))
                 if below not in self._open:
                     continue

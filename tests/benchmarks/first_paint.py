@@ -81,13 +81,12 @@ def time_to(mark: bytes, code: str, cwd: Path) -> tuple[float, float]:
                 raise AssertionError(f"no first paint in 30 s: {seen[-500:]!r}")
             seen += os.read(leader, 65536)
         took = time.perf_counter() - begin
-        ticks = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-        cpu = (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
     finally:
         process.kill()
-        process.wait()
+        usage = os.wait4(process.pid, 0)[2]
+        process.returncode = 0
         os.close(leader)
-    return took, cpu
+    return took, usage.ru_utime + usage.ru_stime
 
 
 def measure(rounds: int) -> dict[str, list[tuple[float, float]]]:
@@ -112,10 +111,13 @@ def main() -> int:
     for what, times in found.items():
         walls = [wall for wall, _ in times]
         cpu = statistics.median(seconds for _, seconds in times)
-        print(f"{what:<18} {medians[what]:>7.3f}s {min(walls):>7.3f}s {max(walls):>7.3f}s {cpu:>7.2f}s")
+        print(f"{what:<18} {medians[what]:>7.3f}s {min(walls):>7.3f}s {max(walls):>7.3f}s {cpu:>7.3f}s")
     ratio = medians["kladml-tui"] / medians["bare Textual app"]
+    # On a busy machine the medians tell of its other work too; the best and the CPU time hardly do.
     best = min(wall for wall, _ in found["kladml-tui"]) / min(wall for wall, _ in found["bare Textual app"])
-    print(f"ratio {ratio:.2f} of the medians, {best:.2f} of the best; at most {LIMIT}")
+    cpus = {what: statistics.median(seconds for _, seconds in times) for what, times in found.items()}
+    cpu_ratio = cpus["kladml-tui"] / cpus["bare Textual app"]
+    print(f"ratio {ratio:.2f} of the medians, {best:.2f} of the best, {cpu_ratio:.2f} of the CPU time; at most {LIMIT}")
     return int(ratio > LIMIT)
 
 

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.live_latency [VALUES]
 
-A process of its own writes into a run directory with RunLog, a value each 0.3 s or so; kladml-tui runs on a terminal
-of its own, and the clock stops when the value's digits come out of that terminal. Median at most 150 ms, 95 % at most 300 ms.
+A process of its own writes into a run directory with RunLog, a value each 0.3 s or so. kladml-tui runs on a terminal
+of its own; the clock stops when the value's digits come out of it. Median at most 150 ms, 95 % at most 300 ms.
 """
 
 from __future__ import annotations

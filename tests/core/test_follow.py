@@ -206,3 +206,13 @@ def test_another_smoothing_is_applied_to_the_whole_curve(run: RunDirectory, foll
     assert after is not None and after.series["loss"].count == 100
     assert after.series["loss"].smoothing == 0.99
     log.close()
+
+
+def test_the_step_of_a_live_run_is_never_behind_its_curves(run: RunDirectory, follower: RunFollower) -> None:
+    log = RunLog(run, 1, heartbeat=3600)
+    log.status("running")
+    log.log_metrics({"loss": 1.0}, 41)
+    follower.follow(run)
+    snapshot = wait_for(lambda: follower.snapshot(run.reference))
+    assert (snapshot.status.step, snapshot.last["loss"].step) == (41, 41)
+    log.close()

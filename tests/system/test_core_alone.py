@@ -13,7 +13,7 @@ WITHOUT_THE_CLI_EXTRA = """
 import sys
 for name in ("textual", "rich", "typer", "watchfiles", "plotext"):
     sys.modules[name] = None  # importing it raises, as if it were not installed
-from kladml_core.runs.launch import main
+from kladml_core.runs.launch_command import main
 raise SystemExit(main(sys.argv[1:]))
 """
 

@@ -191,3 +191,33 @@ def test_nothing_that_can_wait_is_loaded_before_the_first_frame(tmp_path: Path) 
     loaded = set(done.stdout.split())
     assert "textual" in loaded
     assert not loaded & {"numpy", "pydantic", "plotext", "watchfiles", "psutil", "torch", "accelerate", "mlflow"}
+
+
+async def test_the_pane_that_had_the_keys_has_them_again(tmp_path: Path) -> None:
+    workspace = workspace_in(tmp_path / "w")
+    a_run(workspace)
+    app = KladMLApp(workspace)
+    async with app.run_test(size=SMALL) as pilot:
+        await shows(pilot, "run_0001", "train/loss")
+        await pilot.press("tab", "tab")
+        await until(pilot, lambda: app.workbench.pane == "view")
+        await pilot.press("q")
+    again = KladMLApp(workspace)
+    async with again.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: again.workbench.pane == "view" and "Projects" not in screen_text(again))
+
+
+async def test_a_theme_file_that_changes_changes_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "config" / "kladml" / "themes"
+    own.mkdir(parents=True)
+    colours = "dark: true\napp: {{primary: '{0}', foreground: '#ffffff', background: '#000000'}}\n"
+    (own / "mine.yaml").write_text(colours.format("#112233"))
+    workspace = workspace_in(tmp_path / "w")
+    (workspace / "kladml.yaml").write_text("ui: {theme: mine}\n")
+    app = KladMLApp(workspace)
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: app._themes_seen is not None)
+        assert app.theme_variables["primary"] == "#112233"
+        (own / "mine.yaml").write_text(colours.format("#445566"))
+        await pilot.press("R")
+        await until(pilot, lambda: app.theme_variables["primary"] == "#445566")

@@ -118,7 +118,7 @@ def test_the_census_sees_new_runs_and_changed_states(tmp_path: Path) -> None:
     a_run(workspace, status="running")
     look = census.states(census.names(), everything=False)
     assert look.live == ("vision/digits/cnn/run_0002",)
-    assert [reference for reference, _ in runs_of(look, "vision/digits/cnn")] == [
+    assert runs_of(look, "vision/digits/cnn") == [
         "vision/digits/cnn/run_0002",
         "vision/digits/cnn/run_0001",
     ]
