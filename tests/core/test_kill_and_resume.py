@@ -18,7 +18,7 @@ MODULE = "kladml_core.examples.kill_and_resume"
 def test_a_killed_and_resumed_run_ends_bit_identical(tmp_path: Path) -> None:
     assert f"python -m {MODULE}" in (ROOT / "README.md").read_text()
     done = subprocess.run(
-        [sys.executable, "-m", MODULE, "--kills", "1", "--set", "model.params.width=8", "--set", "training.max_epochs=4"],
+        [sys.executable, "-m", MODULE, "--kills=1", "--set=model.params.width=8", "--set=training.max_epochs=4"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
         capture_output=True,
