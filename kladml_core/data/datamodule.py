@@ -180,9 +180,10 @@ def as_tensor(value: Any, what: str) -> Tensor:
     # A table (of pandas, polars, …) and a list say how to become an array; a plain object would become one of itself.
     if not isinstance(value, np.ndarray) and (hasattr(value, "__array__") or isinstance(value, list)):
         try:
-            value = np.asarray(value)
+            array = np.asarray(value)
         except ValueError as error:
             raise UnusableError(f"the {what} holds {_kind(value)} that is no table: {error}") from error
+        value = array if array.dtype.kind in "biuf" or hasattr(value, "__array__") else value
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         native = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("=")).reshape(value.shape)
         if not native.flags.writeable:

@@ -213,6 +213,7 @@ def _record(plan: Plan, attempt: Attempt, directory: Path) -> dict[str, Any]:
         "command": provenance.mask_argv(sys.orig_argv),
         "in_process": True,
         "overrides": [],
+        "warnings": [],
         "launcher_pid": os.getpid(),
         **provenance.machine(),
         "versions": provenance.versions(),
