@@ -10,19 +10,35 @@ from kladml_core.version import __version__
 if TYPE_CHECKING:
     from kladml_core.config.schema import TrainingConfig
     from kladml_core.models.base import BaseModel
+    from kladml_core.models.classification import ClassificationModel
     from kladml_core.models.task import MLTask
+    from kladml_core.models.timeseries import TimeSeriesModel
     from kladml_core.models.torch_model import TorchModel
+    from kladml_core.runner import ExperimentRunner
     from kladml_core.training.trainer import UniversalTrainer
 
 _HOMES = {
     "BaseModel": "kladml_core.models.base",
+    "ClassificationModel": "kladml_core.models.classification",
+    "ExperimentRunner": "kladml_core.runner",
     "MLTask": "kladml_core.models.task",
+    "TimeSeriesModel": "kladml_core.models.timeseries",
     "TorchModel": "kladml_core.models.torch_model",
     "TrainingConfig": "kladml_core.config.schema",
     "UniversalTrainer": "kladml_core.training.trainer",
 }
 
-__all__ = ["BaseModel", "MLTask", "TorchModel", "TrainingConfig", "UniversalTrainer", "__version__"]
+__all__ = [
+    "BaseModel",
+    "ClassificationModel",
+    "ExperimentRunner",
+    "MLTask",
+    "TimeSeriesModel",
+    "TorchModel",
+    "TrainingConfig",
+    "UniversalTrainer",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -70,6 +70,8 @@ def run_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
             "launch.distributed: true starts one process for each visible device, and launch.processes says how many",
             "Remove one of the two",
         )
+    yield from _device_faults(launch)
+    yield from _machine_faults(launch)
     yield from _data_faults(data.get("data"))
     source = _mapping(data.get("data"))
     stopping = _mapping(training.get("early_stopping"))
@@ -81,6 +83,70 @@ def run_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
             f"training.early_stopping waits for {monitor}, but data has no val",
             "Name validation data under data.val, or monitor: train/loss",
         )
+    schedule, _, below = _named(training.get("lr_scheduler"))
+    if schedule == "plateau" and without_validation:
+        yield Fault(
+            ("training", "lr_scheduler", *below),
+            "training.lr_scheduler plateau lowers the rate by what validation gives, but data has no val",
+            "Name validation data under data.val, or write cosine",
+        )
+
+
+def _device_faults(launch: Mapping[str, Any]) -> Iterator[Fault]:
+    device, processes = str(launch.get("device", "auto")), launch.get("processes")
+    several = launch.get("distributed") is True or any(
+        _number(count) and count > 1 for count in (processes, launch.get("machines"))
+    )
+    if several and device == "mps":
+        yield Fault(
+            ("launch", "device"),
+            "launch.device: mps is one device, which several processes cannot share",
+            "Write processes: 1, or device: cpu",
+        )
+    elif several and device.startswith("cuda:"):
+        yield Fault(
+            ("launch", "device"),
+            f"launch.device: {device} names one device, but several processes take one each",
+            "Write device: cuda, and choose devices with CUDA_VISIBLE_DEVICES",
+        )
+
+
+def _machine_faults(launch: Mapping[str, Any]) -> Iterator[Fault]:
+    for name in ("fsdp", "deepspeed"):
+        if name in launch:
+            yield Fault(
+                ("launch", name),
+                f"launch.{name}: a model that is cut into pieces cannot be trained yet, each process holds the whole",
+                "Remove it; processes: 2 trains on two devices with DDP",
+                at_key=True,
+            )
+    machines, rank, meeting = (launch.get(key) for key in ("machines", "machine_rank", "rendezvous"))
+    machines = 1 if machines is None else machines
+    if not _number(machines):
+        return
+    if machines > 1:
+        missing = [key for key, value in (("machine_rank", rank), ("rendezvous", meeting)) if value is None]
+        if missing:
+            yield Fault(
+                ("launch", "machines"),
+                f"launch.machines is {machines}, which needs launch.{' and launch.'.join(missing)}",
+                "Write rendezvous: host:29500 (of machine 0), and on each machine its own machine_rank, from 0",
+            )
+        if _number(rank) and rank >= machines:
+            yield Fault(
+                ("launch", "machine_rank"),
+                f"launch.machine_rank is {rank}, but there are {machines} machines",
+                f"They count from 0 to {machines - 1}",
+            )
+    else:
+        for key, value in (("machine_rank", rank), ("rendezvous", meeting)):
+            if value is not None:
+                yield Fault(("launch", key), f"launch.{key} is for several machines", "Add machines: 2, or remove it")
+    if isinstance(meeting, str) and machines > 1:
+        host, _, port = meeting.rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+            message = f"launch.rendezvous must be host:port, not {describe(meeting)}"
+            yield Fault(("launch", "rendezvous"), message, "Write the address of machine 0, e.g. 10.0.0.1:29500")
 
 
 def _data_faults(source: Any) -> Iterator[Fault]:

@@ -98,6 +98,18 @@ class LaunchSection(Section):
         json_schema_extra=FREE,
     )
     distributed: bool = Field(False, description="Start one process for each visible device.", json_schema_extra=FREE)
+    machines: int = Field(
+        1, ge=1, description="Machines that train together, each with as many processes.", json_schema_extra=FREE
+    )
+    machine_rank: int | None = Field(
+        None, ge=0, description="Which of them this one is, from 0; machine 0 writes the run.", json_schema_extra=FREE
+    )
+    rendezvous: str | None = Field(
+        None,
+        min_length=1,
+        description="Where they meet: host:port of machine 0, reachable from all.",
+        json_schema_extra=FREE,
+    )
 
 
 class RunConfig(Section):

@@ -93,6 +93,17 @@ class CheckpointPolicy(Section):
     every_steps: int | None = Field(
         None, ge=1, description="Write one after this many optimizer steps too; null for never.", json_schema_extra=FREE
     )
+    every_seconds: Seconds | None = Field(
+        None,
+        gt=0,
+        description="Write one when the last is this old too, e.g. 600 or 10m; null for never.",
+        json_schema_extra=FREE,
+    )
+    background: bool = Field(
+        False,
+        description="Write while training goes on: a step waits only for a copy into host memory.",
+        json_schema_extra=FREE,
+    )
     keep_last: int = Field(
         2, ge=2, description="How many of the newest are kept, at least two.", json_schema_extra=FREE
     )
@@ -161,6 +172,18 @@ class TrainingConfig(Section):
     )
     compile: bool = Field(
         False, description="Compile the model with torch.compile before training.", json_schema_extra=FREE
+    )
+    profile: int | None = Field(
+        None,
+        ge=1,
+        description="Record where the time of this many early steps goes, into artifacts/profile.json.gz.",
+        json_schema_extra=FREE,
+    )
+    hang_timeout: Seconds | None = Field(
+        1800.0,
+        gt=0,
+        description="End the run when nothing moves for this long, compilation left out; null for never.",
+        json_schema_extra=FREE,
     )
     grace_seconds: Seconds = Field(
         30.0, gt=0, description="How long a stop may take before the worker ends at once.", json_schema_extra=FREE

@@ -48,6 +48,11 @@ _ELSEWHERE = {
     "validation": "val",
     "valid": "val",
     "save_every": "checkpoint",
+    "save_steps": "every_steps",
+    "async": "background",
+    "async_save": "background",
+    "watchdog": "hang_timeout",
+    "ddp_timeout": "hang_timeout",
 }
 _BOUNDS = {
     "greater_than": ("gt", "greater than"),

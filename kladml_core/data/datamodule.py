@@ -78,6 +78,20 @@ class Split:
         samples = many(places) if many is not None else [self.dataset[place] for place in places]
         return self.collate(samples)
 
+    def arrays(self) -> tuple[Any, Any]:
+        """Inputs and targets (or None) of the whole split as numpy arrays, for a model that takes all at once.
+
+        Raises:
+            UnusableError: the split has no length, or more than two parts.
+        """
+        if self.length is None:
+            raise UnusableError(f"a model that trains itself needs the whole {self.name} split, which has no length")
+        batch = self.fetch(torch.arange(self.length))
+        parts = [np.asarray(part) for part in (batch if isinstance(batch, tuple | list) else (batch,))]
+        if len(parts) > 2:
+            raise UnusableError(f"the {self.name} split has {len(parts)} parts", hint="give x, or x and y")
+        return parts[0], (parts[1] if len(parts) == 2 else None)
+
 
 class DataModule:
     """The splits a run trains on, validates on and, at the end, may be tested on.
@@ -145,11 +159,40 @@ def as_split(value: Any, name: str) -> Split:
         return value
     if isinstance(value, DataLoader):
         return _of_loader(value, name)
-    if isinstance(value, Tensor | np.ndarray):
+    if isinstance(value, Tensor) or hasattr(value, "__array__"):
         value = (value,)
     if isinstance(value, tuple | list):
         value = TensorDataset(*_tensors(value, name))
     return _of_dataset(value, name)
+
+
+def as_tensor(value: Any, what: str) -> Tensor:
+    """A tensor as it is; numbers in an array, a table or a list as one, float64 in torch's default type.
+
+    Args:
+        what: named in the error, as in "the train split".
+
+    Raises:
+        UnusableError: it holds anything but numbers.
+    """
+    if isinstance(value, Tensor):
+        return value
+    # A table (of pandas, polars, …) and a list say how to become an array; a plain object would become one of itself.
+    if not isinstance(value, np.ndarray) and (hasattr(value, "__array__") or isinstance(value, list)):
+        try:
+            array = np.asarray(value)
+        except ValueError as error:
+            raise UnusableError(f"the {what} holds {_kind(value)} that is no table: {error}") from error
+        value = array if array.dtype.kind in "biuf" or hasattr(value, "__array__") else value
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        native = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("=")).reshape(value.shape)
+        if not native.flags.writeable:
+            native = native.copy()
+        tensor = torch.from_numpy(native)
+        # numpy makes float64 of everything; a model's weights are of the default type, and the two do not mix.
+        return tensor.to(torch.get_default_dtype()) if value.dtype == np.float64 else tensor
+    kind = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else _kind(value)
+    raise UnusableError(f"the {what} holds {kind}", hint="give tensors or numpy arrays of numbers")
 
 
 def draws_randomness(dataset: Dataset[Any]) -> bool:
@@ -214,7 +257,7 @@ def _rows(dataset: Any) -> tuple[tuple[Tensor, ...] | None, Tensor | None]:
 
 
 def _tensors(values: Sequence[Any], name: str) -> list[Tensor]:
-    tensors = [_tensor(value, name) for value in values]
+    tensors = [as_tensor(value, f"{name} split") for value in values]
     if not tensors:
         raise UnusableError(f"the {name} split has no tensors")
     for tensor in tensors:
@@ -225,20 +268,6 @@ def _tensors(values: Sequence[Any], name: str) -> list[Tensor]:
         shapes = " and ".join(str(tuple(tensor.shape)) for tensor in tensors)
         raise UnusableError(f"the tensors of the {name} split have different lengths: {shapes}")
     return tensors
-
-
-def _tensor(value: Any, name: str) -> Tensor:
-    if isinstance(value, Tensor):
-        return value
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        native = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("=")).reshape(value.shape)
-        if not native.flags.writeable:
-            native = native.copy()
-        tensor = torch.from_numpy(native)
-        # numpy makes float64 of everything; a model's weights are of the default type, and the two do not mix.
-        return tensor.to(torch.get_default_dtype()) if value.dtype == np.float64 else tensor
-    kind = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else _kind(value)
-    raise UnusableError(f"the {name} split holds {kind}", hint="give tensors or numpy arrays of numbers")
 
 
 def _kind(value: Any) -> str:

@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kladml_core.models.base import BaseModel
+    from kladml_core.models.classification import ClassificationModel
     from kladml_core.models.task import MLTask
+    from kladml_core.models.timeseries import TimeSeriesModel
     from kladml_core.models.torch_model import TorchModel
 
-_HOMES = {"BaseModel": "base", "MLTask": "task", "TorchModel": "torch_model"}
+_HOMES = {
+    "BaseModel": "base",
+    "ClassificationModel": "classification",
+    "MLTask": "task",
+    "TimeSeriesModel": "timeseries",
+    "TorchModel": "torch_model",
+}
 
-__all__ = ["BaseModel", "MLTask", "TorchModel"]
+__all__ = ["BaseModel", "ClassificationModel", "MLTask", "TimeSeriesModel", "TorchModel"]
 
 
 def __getattr__(name: str) -> Any:

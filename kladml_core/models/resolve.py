@@ -134,7 +134,21 @@ def build_model(target: str, params: Mapping[str, Any], loss: str | None, source
         UnusableError: the target cannot be imported, is nothing of these, its parameters do not fit, or an nn.Module
             comes without a loss.
     """
-    function = resolve_callable(target, "model.target", source)
+    return model_of(resolve_callable(target, "model.target", source), target, params, loss, source)
+
+
+def model_of(
+    function: Callable[..., Any],
+    target: str,
+    params: Mapping[str, Any],
+    loss: str | Loss | None = None,
+    source: Source = NOWHERE,
+) -> BaseModel:
+    """As `build_model`, from the class or function itself.
+
+    Args:
+        target: what to call it in errors.
+    """
     if inspect.isclass(function) and issubclass(function, BaseModel):
         if inspect.isabstract(function):
             missing = ", ".join(sorted(function.__abstractmethods__))
@@ -179,7 +193,7 @@ def as_torch_model(model: Any, loss: Any = None) -> TorchModel:
 
 
 def _module_model(
-    target: str, make: Callable[[], nn.Module], params: Mapping[str, Any], loss: str | None, source: Source
+    target: str, make: Callable[[], nn.Module], params: Mapping[str, Any], loss: str | Loss | None, source: Source
 ) -> ModuleModel:
     if loss is None:
         raise UnusableError(

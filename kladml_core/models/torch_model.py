@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from kladml_core.data.datamodule import as_tensor
 from kladml_core.models.base import BaseModel
 from kladml_core.models.files import read_about, read_weights, write_model
 from kladml_core.models.task import MLTask
@@ -100,13 +101,17 @@ class TorchModel(BaseModel):
     @torch.no_grad()
     def predict(self, X: Any, **kwargs: Any) -> Any:
         """Predictions for `X` on the CPU, made in batches of `batch_size` (default 256) on the module's device."""
-        inputs = torch.as_tensor(X)
+        return self._in_batches(self.predict_step, X, **kwargs)
+
+    def _in_batches(self, step: Callable[[nn.Module, Any], Any], X: Any, **kwargs: Any) -> Tensor:
+        """`step` over all rows of `X`, in eval mode, joined."""
+        inputs = as_tensor(X, "input")
         size = int(kwargs.get("batch_size", 256))
         device = next(self.module.parameters(), inputs).device
         was_training = self.module.training
         self.module.eval()
         try:
-            parts = [self.predict_step(self.module, part.to(device)).cpu() for part in inputs.split(size)]
+            parts = [step(self.module, part.to(device)).cpu() for part in inputs.split(size)]
         finally:
             self.module.train(was_training)
         return torch.cat(parts)
@@ -142,8 +147,7 @@ class TorchModel(BaseModel):
 
 
 def _data(inputs: Any, targets: Any) -> Any:
-    """Tensors of inputs and targets, or the Dataset or nothing that was given instead."""
+    """Inputs and targets as a split takes them, or the Dataset or nothing that was given instead."""
     if inputs is None or (targets is None and not hasattr(inputs, "__array__") and not isinstance(inputs, Tensor)):
         return inputs
-    parts = (inputs,) if targets is None else (inputs, targets)
-    return tuple(torch.as_tensor(part) for part in parts)
+    return (inputs,) if targets is None else (inputs, targets)

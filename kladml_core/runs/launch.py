@@ -215,16 +215,22 @@ def _start(run: RunDirectory, attempt: int, plan: Plan) -> None:
 
 
 def _command(run: RunDirectory, attempt: int, plan: Plan) -> list[str]:
-    processes = _world_size(plan)
-    if processes == 1:
-        return [sys.executable, "-m", _WORKER, str(run.path), str(attempt)]
+    processes, place = _processes_here(plan), plan.config.launch
+    worker = ["-m", _WORKER, str(run.path), str(attempt)]
+    if processes == 1 and place.machines == 1:
+        return [sys.executable, *worker]
+    where = ["--standalone"]
+    if place.machines > 1:
+        # The static rendezvous keeps the ranks as they are written: machine 0 holds rank 0, which writes the run.
+        meeting = ["--rdzv-backend=static", f"--rdzv-endpoint={place.rendezvous}"]
+        where = [f"--nnodes={place.machines}", f"--node-rank={place.machine_rank}", *meeting]
     # --tee gives every line its rank; SIGHUP stays out of the launcher's list, so that a closed terminal ends nothing.
-    options = ["--standalone", f"--nproc-per-node={processes}", "--tee=3", "--signals-to-handle=SIGTERM,SIGINT"]
-    return [sys.executable, "-m", "torch.distributed.run", *options, "-m", _WORKER, str(run.path), str(attempt)]
+    options = [*where, f"--nproc-per-node={processes}", "--tee=3", "--signals-to-handle=SIGTERM,SIGINT"]
+    return [sys.executable, "-m", "torch.distributed.run", *options, *worker]
 
 
-def _world_size(plan: Plan) -> int:
-    """Processes to start: as configured, or with `launch.distributed` one for each visible CUDA device."""
+def _processes_here(plan: Plan) -> int:
+    """Processes of this machine: as configured, or with `launch.distributed` one for each visible CUDA device."""
     if not plan.config.launch.distributed:
         return plan.config.launch.processes
     return max(plan.config.launch.processes, _cuda_devices())
@@ -250,8 +256,8 @@ def _worker_environment(plan: Plan) -> dict[str, str]:
     # Threads that spin while they wait bring training to a crawl as soon as another job wants the same cores
     # (measured here: 107 s instead of 8 s, against 19 s); on an idle machine sleeping costs little.
     environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    processes = _world_size(plan)
-    if processes > 1:
+    processes = _processes_here(plan)
+    if processes > 1 or plan.config.launch.machines > 1:
         threads = max(1, (os.cpu_count() or 1) // processes)
         environ.setdefault("OMP_NUM_THREADS", str(threads))
         environ.setdefault("TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE", "[rank ${rank}] ")

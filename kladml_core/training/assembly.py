@@ -35,6 +35,7 @@ from kladml_core.training.schedules import Schedule, make_schedule
 from kladml_core.training.signals import StopSignals
 from kladml_core.training.step import Step
 from kladml_core.training.validation import validate
+from kladml_core.training.watchdog import Pulse
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ def make_loop(
     run: RunDirectory | None,
     attempt: int,
     signals: StopSignals,
+    pulse: Pulse,
     config_hash: str,
     fingerprints: Mapping[str, str],
 ) -> Loop:
@@ -114,6 +116,7 @@ def make_loop(
 
     Args:
         wrapped, prepared: what Accelerate made of the module and of the optimizer.
+        pulse: told of everything that moves.
     """
     config, ranks, writer, device = parts.config, parts.ranks, parts.writer, parts.accelerator.device
     scaler = parts.accelerator.scaler
@@ -122,7 +125,14 @@ def make_loop(
     sticky = config.non_finite == "stop"
     guard = make_guard(parts.optimizer, device, ranks, sticky=sticky, scaled=scaler is not None)
     folder = run.control if run is not None else None
-    requests = Requests(signals, ranks, folder=folder, attempt=attempt, max_time=config.max_time)
+    requests = Requests(
+        signals,
+        ranks,
+        folder=folder,
+        attempt=attempt,
+        max_time=config.max_time,
+        checkpoint_every=config.checkpoint.every_seconds,
+    )
     step = Step(
         parts.model.training_step,
         wrapped,
@@ -133,6 +143,7 @@ def make_loop(
         guard,
         ranks,
         recording.means,
+        pulse=pulse,
         clipping=config.gradient_clipping,
         keep_buffers=not sticky,
     )
@@ -145,7 +156,7 @@ def make_loop(
         schedule=parts.schedule,
         rate=parts.rate,
         guard=guard,
-        validation=_validation(parts, requests),
+        validation=_validation(parts, requests, pulse),
         stopping=EarlyStopping(
             enabled=stopping.enabled, mode=stopping.mode, patience=stopping.patience, min_delta=stopping.min_delta
         ),
@@ -158,6 +169,7 @@ def make_loop(
         ranks=ranks,
         writer=writer,
         progress=progress,
+        pulse=pulse,
         surroundings=surroundings(device, ranks.world_size, fingerprints),
     )
 
@@ -177,7 +189,7 @@ def _total_steps(config: TrainingConfig, steps: int | None) -> int | None:
     return min(known) if known else None
 
 
-def _validation(parts: Parts, requests: Requests) -> Callable[[], dict[str, float] | None] | None:
+def _validation(parts: Parts, requests: Requests, pulse: Pulse) -> Callable[[], dict[str, float] | None] | None:
     split = parts.data.val
     if split is None:
         return None
@@ -191,6 +203,7 @@ def _validation(parts: Parts, requests: Requests) -> Callable[[], dict[str, floa
             device=parts.accelerator.device,
             ranks=parts.ranks,
             stopping=requests.stopping,
+            pulse=pulse,
         )
         return None if found is None else {f"val/{name}": value for name, value in found.items()}
 

@@ -16,7 +16,7 @@ from kladml_core.config.schema import RunConfig
 from kladml_core.data.datamodule import DataModule
 from kladml_core.data.fingerprint import fingerprints
 from kladml_core.data.loaders import load_data
-from kladml_core.errors import ConfigError, KladMLError, NotSupportedError, UnusableError
+from kladml_core.errors import ConfigError, HangError, KladMLError, NotSupportedError, UnusableError
 from kladml_core.models.base import BaseModel
 from kladml_core.models.resolve import Source, build_model, call, resolve_callable
 from kladml_core.models.torch_model import TorchModel
@@ -29,8 +29,17 @@ from kladml_core.training.signals import StopSignals
 from kladml_core.training.trainer import FitResult, UniversalTrainer
 
 
-def train_attempt(run: RunDirectory, attempt: int, writer: RunWriter, signals: StopSignals) -> FitResult:
+def train_attempt(
+    run: RunDirectory,
+    attempt: int,
+    writer: RunWriter,
+    signals: StopSignals,
+    on_hang: Callable[[HangError], None] | None = None,
+) -> FitResult:
     """Trains; the first attempt from the start, a later one from the newest valid checkpoint.
+
+    Args:
+        on_hang: see UniversalTrainer.
 
     Raises:
         KladMLError: a fault with its exit code; anything else that a person's code raises passes through.
@@ -43,7 +52,7 @@ def train_attempt(run: RunDirectory, attempt: int, writer: RunWriter, signals: S
     data = _data(config, source)
     model = _model(config, source)
     if not isinstance(model, TorchModel):
-        if config.launch.processes > 1:
+        if config.launch.processes > 1 or config.launch.machines > 1:
             raise NotSupportedError(
                 f"{config.model.target} trains itself, in one process only", **source.at("launch.processes")
             )
@@ -61,6 +70,7 @@ def train_attempt(run: RunDirectory, attempt: int, writer: RunWriter, signals: S
         config_hash=config_hash,
         source=source,
         fingerprints=fingerprints(data),
+        on_hang=on_hang,
     )
     result = trainer.fit(model, data, resume=attempt > 1)
     if dist.is_initialized():

@@ -116,8 +116,9 @@ class TrainingBatches:
     def _micro_batches(self, epoch: int, done: int, count: int) -> Iterator[Any]:
         order = epoch_order(self._length, self._seed, epoch, self._rank, self._world)
         places = list(order.split(self._size)) if len(order) else []
-        # A rank without samples in the last micro-batch takes part with one that counts nothing.
-        places += [torch.zeros(1, dtype=torch.int64)] * (count - len(places))
+        # A rank without samples in the last micro-batch takes part with one that counts nothing: two samples, for a
+        # BatchNorm refuses a batch of one.
+        places += [torch.zeros(2, dtype=torch.int64)] * (count - len(places))
         on_host = self._device.type == "cpu"
         for batch in self._fetched(places, epoch, done):
             yield batch if on_host else to_device(batch, self._device)

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ OPTIMIZER = "optimizer.safetensors"
 GENERATORS = "rng.safetensors"
 STATE_TENSORS = "state.safetensors"
 STATE = "state.json"
-_TEMPORARY = ".step-"
+_TEMPORARIES = (".step-", ".latest.json.", ".best.json.")
 
 
 def save(
@@ -160,15 +161,17 @@ def _write(directory: Path, content: Content) -> dict[str, WrittenFile]:
         "layouts": {"model": _layouts(content.model), "optimizer": _layouts(content.optimizer)},
         "state": encode(content.state, tensors, "state"),
     }
-    written = {
-        MODEL: write_tensors(directory / MODEL, content.model),
-        OPTIMIZER: write_tensors(directory / OPTIMIZER, content.optimizer),
-        GENERATORS: write_tensors(directory / GENERATORS, content.rng),
-    }
-    if tensors:
-        written[STATE_TENSORS] = write_tensors(directory / STATE_TENSORS, tensors)
     text = (strict_dumps(state, indent=1) + "\n").encode()
-    return {**written, STATE: write_chunks(directory / STATE, [text])}
+    parts = {MODEL: content.model, OPTIMIZER: content.optimizer, GENERATORS: content.rng, STATE_TENSORS: tensors}
+    # Side by side: while the disk takes one file in, the next one is hashed. Leaving waits for all, even after a fault.
+    with ThreadPoolExecutor(len(parts)) as writers:
+        writing = {
+            name: writers.submit(write_tensors, directory / name, part)
+            for name, part in parts.items()
+            if part or name != STATE_TENSORS
+        }
+        written = {STATE: write_chunks(directory / STATE, [text])}
+    return {**{name: writing[name].result() for name in writing}, **written}
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:
@@ -208,8 +211,11 @@ def discard(path: Path) -> bool:
 
 def _tidy(checkpoints: Path) -> None:
     for path in checkpoints.iterdir():
-        if path.name.startswith(_TEMPORARY) and path.name.endswith(".tmp"):
-            shutil.rmtree(path, ignore_errors=True)
+        if path.name.startswith(_TEMPORARIES) and path.name.endswith(".tmp"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
     for path in checkpoint_directories(checkpoints):
         if path.name.endswith(REPLACED_SUFFIX):
             original = path.with_name(path.name.removesuffix(REPLACED_SUFFIX))

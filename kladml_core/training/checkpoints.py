@@ -73,6 +73,7 @@ def retire(
     keep_best: int,
     best: Sequence[str] = (),
     protect: Collection[str] = (),
+    rejected: Collection[str] = (),
 ) -> list[str]:
     """Removes what is no longer needed, after a new checkpoint has been written.
 
@@ -82,11 +83,14 @@ def retire(
     Args:
         best: names, best first.
         protect: names that must stay, the one that was resumed from say.
+        rejected: names of which a hash did not hold when they were read: they stay and count for nothing.
 
     Returns:
         The names that were removed, oldest first.
     """
-    present = [info for info in valid(checkpoints) if not info.name.endswith(REPLACED_SUFFIX)]
+    present = [
+        info for info in valid(checkpoints) if not info.name.endswith(REPLACED_SUFFIX) and info.name not in rejected
+    ]
     names = [info.name for info in present]
     ranked = [name for name in best if name in names]
     keep = {*names[-max(keep_last, FEWEST) :], *ranked[: max(keep_best, 0)], *protect}

@@ -25,6 +25,7 @@ from kladml_core.training.run_writer import RunWriter
 from kladml_core.training.saving import Saving
 from kladml_core.training.schedules import Schedule
 from kladml_core.training.step import Step
+from kladml_core.training.watchdog import Pulse
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Loop:
     ranks: Ranks
     writer: RunWriter
     progress: Progress
+    pulse: Pulse
     surroundings: dict[str, Any]
     _epoch_from: float = 0.0
 
@@ -85,11 +87,12 @@ class Loop:
         return self._stop(asked) if asked.stops else None
 
     def _epoch(self) -> End | None:
-        progress, requests, log_every = self.progress, self.requests, self.config.log_every
+        progress, requests, log_every, pulse = self.progress, self.requests, self.config.log_every, self.pulse
         max_steps, every_steps = self.config.max_steps, self.config.checkpoint.every_steps or 0
         self._epoch_from = time.monotonic()
         for window in self.batches.windows(progress.epoch, progress.micro):
             self._update(window)
+            pulse.paused = False  # the first step has compiled what is to be compiled
             step = progress.step
             if step % log_every == 0:
                 self._log()
@@ -101,6 +104,7 @@ class Loop:
                 window.last
                 or asked.stops
                 or asked.checkpoint
+                or asked.checkpoint_due
                 or step == max_steps
                 or (every_steps and step % every_steps == 0)
             ):
@@ -151,8 +155,10 @@ class Loop:
             return self._finish(metrics, "early_stopping", best=best)
         if asked.stops:
             return self._stop(asked, metrics, best=best)
-        if best or asked.checkpoint or self.saving.is_due(progress, epoch_done=epoch_done):
-            self._save(metrics, best=best)
+        wanted = asked.checkpoint or asked.checkpoint_due
+        if best or wanted or self.saving.is_due(progress, epoch_done=epoch_done):
+            # Who asks for a checkpoint waits for it: the request is taken away when it is carried out.
+            self._save(metrics, best=best, wait=asked.checkpoint)
             if asked.checkpoint:
                 self.requests.honoured(control.CHECKPOINT)
         return None
@@ -216,19 +222,22 @@ class Loop:
         return End("stopped", asked.reason, asked.exit_code)
 
     def _save_or_fail(self, metrics: dict[str, float], *, best: bool) -> None:
-        failure = self._save(metrics, best=best)
+        failure = self._save(metrics, best=best, wait=True)
         if failure is not None:
             raise failure
 
-    def _save(self, metrics: dict[str, float], *, best: bool) -> Exception | None:
+    def _save(self, metrics: dict[str, float], *, best: bool, wait: bool) -> Exception | None:
         started = time.perf_counter()
         if isinstance(self.guard, DeviceGuard):
             self._look_back()  # a checkpoint must not count steps that the device has left out
         self.writer.progress(phase="saving")
-        failure = self.saving.save(self.progress, self._state(), metrics, best=best)
+        self.pulse.beats += 1
+        failure = self.saving.save(self.progress, self._state(), metrics, best=best, wait=wait)
+        self.pulse.beats += 1
+        self.requests.saved()
         self.writer.progress(phase="training")
-        if failure is None and self.saving.last is not None:
-            self.callbacks.checkpoint(self.saving.last)
+        for name in self.saving.finished():
+            self.callbacks.checkpoint(name)
         self.recording.paused(started)
         return failure
 
@@ -268,7 +277,15 @@ class Loop:
     def _log(self) -> None:
         self._look_back()
         progress = self.progress
-        self.recording.log(progress.step, rate=self.rate.value, norm=self.step.norm, skipped=progress.skipped)
+        self.recording.log(
+            progress.step,
+            rate=self.rate.value,
+            norm=self.step.norm,
+            waited=self.step.waited,
+            weighted=self.step.weighted,
+            skipped=progress.skipped,
+        )
+        self.step.waited = 0.0
 
     def _log_rest(self) -> None:
         """At the end, the steps since the last log point."""

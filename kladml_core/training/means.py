@@ -45,6 +45,10 @@ class Means:
 
     def read(self, ranks: Ranks) -> dict[str, float]:
         """The means over all ranks; every rank must call it."""
+        return {name: mean for name, (mean, _) in self.read_weighted(ranks).items()}
+
+    def read_weighted(self, ranks: Ranks) -> dict[str, tuple[float, float]]:
+        """As `read`, each mean with the sum of its weights over all ranks."""
         if ranks.world_size == 1:
             every = [self.sums()]
         else:
@@ -68,6 +72,6 @@ class Means:
             self._sums[name], self._weights[name] = number(total), number(weight)
 
 
-def _mean(parts: list[tuple[float, float]]) -> float:
+def _mean(parts: list[tuple[float, float]]) -> tuple[float, float]:
     total, weight = sum(part[0] for part in parts), sum(part[1] for part in parts)
-    return total / weight if weight else float("nan")
+    return total / weight if weight else float("nan"), weight

@@ -24,6 +24,8 @@ class Asked:
     stop: bool = False
     checkpoint: bool = False
     out_of_time: bool = False
+    checkpoint_due: bool = False
+    """The last checkpoint is as old as checkpoint.every_seconds says."""
 
     @property
     def stops(self) -> bool:
@@ -55,6 +57,7 @@ class Requests:
         folder: the run's control folder, looked at by rank 0; None for a run without a directory.
         attempt: requests for other attempts are not ours.
         max_time: seconds from now after which the run is to end.
+        checkpoint_every: seconds after which a checkpoint is due; rank 0's clock decides for all.
     """
 
     def __init__(
@@ -65,12 +68,16 @@ class Requests:
         folder: Path | None = None,
         attempt: int = 0,
         max_time: float | None = None,
+        checkpoint_every: float | None = None,
     ) -> None:
         self._signals = signals
         self._ranks = ranks
         self._folder = folder if ranks.is_main else None
         self._attempt = attempt
         self._deadline = float("inf") if max_time is None else time.monotonic() + max_time
+        self._every = checkpoint_every if ranks.is_main else None
+        self._save_at = float("inf")
+        self.saved()
         self._look_at = 0.0
         self._alone = ranks.world_size == 1
         self.stop_request: dict[str, object] | None = None
@@ -83,9 +90,9 @@ class Requests:
         mine = self._look()
         if self._alone:
             return mine
-        values = [mine.signal, int(mine.stop), int(mine.checkpoint), int(mine.out_of_time)]
-        signal, stop, checkpoint, out_of_time = self._ranks.maximum(values)
-        return Asked(signal, bool(stop), bool(checkpoint), bool(out_of_time))
+        flags = [mine.stop, mine.checkpoint, mine.out_of_time, mine.checkpoint_due]
+        signal, *agreed = self._ranks.maximum([mine.signal, *map(int, flags)])
+        return Asked(signal, *map(bool, agreed))
 
     def stopping(self) -> bool:
         """Whether this rank alone knows of a reason to stop; for leaving a validation early."""
@@ -101,7 +108,12 @@ class Requests:
                 self.stop_request = self.stop_request or control.pending(self._folder, control.STOP, self._attempt)
                 stop = self.stop_request is not None
                 checkpoint = control.pending(self._folder, control.CHECKPOINT, self._attempt) is not None
-        return Asked(self._signals.number, stop, checkpoint, now >= self._deadline)
+        return Asked(self._signals.number, stop, checkpoint, now >= self._deadline, now >= self._save_at)
+
+    def saved(self) -> None:
+        """Told of each checkpoint: the next one is due by the clock that much later."""
+        if self._every is not None:
+            self._save_at = time.monotonic() + self._every
 
     def honoured(self, kind: str) -> None:
         """Removes the file of a request that has been carried out."""

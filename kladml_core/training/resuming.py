@@ -24,6 +24,8 @@ class Resume:
 
     info: CheckpointInfo
     content: Content
+    rejects: tuple[str, ...] = ()
+    """Newer ones that are damaged."""
 
     @property
     def state(self) -> dict[str, Any]:
@@ -46,7 +48,7 @@ def find_resume(directory: Path, writer: RunWriter) -> Resume:
     content = checkpoints.load(info.path, verified=True)
     if "trainer" not in content.state:
         raise NothingToResumeError(f"{info.name} was not written by this trainer", hint="launch the config again")
-    return Resume(info, content)
+    return Resume(info, content, tuple(name for name, _ in rejects))
 
 
 def surroundings(device: torch.device, world_size: int, fingerprints: Mapping[str, str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -19,6 +20,7 @@ from kladml_core.training.optimizers import LearningRate
 from kladml_core.training.outputs import LOSS, read_output
 from kladml_core.training.ranks import Ranks
 from kladml_core.training.schedules import Schedule
+from kladml_core.training.watchdog import Pulse
 
 
 class Step:
@@ -33,6 +35,7 @@ class Step:
         wrapped: what Accelerate's `prepare` returned, and `optimizer` too.
         clipping: the greatest norm of all gradients, None for no clipping.
         means: takes loss and further values of each micro-batch.
+        pulse: is told that something moves, at each micro-batch.
         keep_buffers: puts buffers back when an update is left out, for NaN in a running mean stays there for ever.
     """
 
@@ -48,6 +51,7 @@ class Step:
         ranks: Ranks,
         means: Means,
         *,
+        pulse: Pulse,
         clipping: float | None,
         keep_buffers: bool,
     ) -> None:
@@ -61,6 +65,7 @@ class Step:
         self._ranks = ranks
         self._world = ranks.world_size
         self._means = means
+        self._pulse = pulse
         # An infinite limit multiplies every gradient by exactly one, so that the norm is known without clipping.
         self._limit = math.inf if clipping is None else clipping
         self._parameters = [
@@ -71,6 +76,10 @@ class Step:
         self._on_host = next(iter(self._parameters)).device.type == "cpu"
         self.norm: Any = math.nan
         """The norm of the last step's gradients before clipping, a tensor."""
+        self.weighted = False
+        """Whether the model gives its losses weights."""
+        self.waited = 0.0
+        """Seconds of waiting for data; whoever reads it sets it back."""
 
     def __call__(self, window: Window, step: int) -> bool:
         """Makes update number `step` + 1; False when it was left out because something was not finite."""
@@ -79,6 +88,7 @@ class Step:
             kept.copy_(buffer)
         loss, weights = self._backward(window)
         if weights is not None:
+            self.weighted = True
             self._divide(weights)
         self.norm = norm = self._accelerator.clip_grad_norm_(self._parameters, self._limit)
         # With an fp16 scaler an infinite norm is no fault: the scaler leaves the update out and scales less.
@@ -103,7 +113,10 @@ class Step:
         losses: Any = 0.0
         weights: Any = None
         for place, size in enumerate(window.sizes):
+            asked = time.perf_counter()
             batch = next(window.batches)
+            self.waited += time.perf_counter() - asked
+            self._pulse.beats += 1
             with nullcontext() if world == 1 or place == last else self._accelerator.no_sync(wrapped):
                 output = training_step(wrapped, batch)
                 if type(output) is Tensor and output.ndim == 0:

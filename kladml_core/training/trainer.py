@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import nn
 
 from kladml_core.config.schema import TrainingConfig
 from kladml_core.data.datamodule import DataModule, as_split
-from kladml_core.errors import ExitCode
+from kladml_core.errors import ExitCode, HangError
 from kladml_core.models.resolve import NOWHERE, Source, as_torch_model
 from kladml_core.models.torch_model import TorchModel
 from kladml_core.runs.rundir import RunDirectory
@@ -19,7 +20,7 @@ from kladml_core.training.artifacts import save_best
 from kladml_core.training.assembly import Parts, make_loop, make_parts
 from kladml_core.training.callbacks import Callback
 from kladml_core.training.checkpoints import restore, restore_generators
-from kladml_core.training.device import in_precision, make_accelerator, set_deterministic, to_device
+from kladml_core.training.device import compile_in_place, in_precision, make_accelerator, set_deterministic, to_device
 from kladml_core.training.loop import End, Loop
 from kladml_core.training.preflight import person_code, preflight
 from kladml_core.training.ranks import Ranks
@@ -27,6 +28,7 @@ from kladml_core.training.resuming import Resume, find_resume, inexact_reasons, 
 from kladml_core.training.run_writer import NoWriter, RunWriter
 from kladml_core.training.signals import StopSignals
 from kladml_core.training.validation import validate
+from kladml_core.training.watchdog import Pulse, Watchdog
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class UniversalTrainer:
         config_hash: recorded in every checkpoint.
         source: where the config's keys stand, for errors in what they name.
         fingerprints: of the data splits, recorded and compared on resume.
+        on_hang: called in a thread of its own when training has not moved for `config.hang_timeout` seconds; it is
+            to end the process. None, as in a notebook, watches nothing.
     """
 
     def __init__(
@@ -78,7 +82,9 @@ class UniversalTrainer:
         config_hash: str = "",
         source: Source = NOWHERE,
         fingerprints: Mapping[str, str] | None = None,
+        on_hang: Callable[[HangError], None] | None = None,
     ) -> None:
+        self._on_hang = on_hang
         self._source = source
         self._fingerprints = dict(fingerprints or {})
         self.config = config
@@ -154,30 +160,33 @@ class UniversalTrainer:
         found = find_resume(self._run.checkpoints, writer) if resume and self._run is not None else None
         notes = self._restore(found, parts)
         if config.compile:
-            parts.module.compile()
+            compile_in_place(parts.module)
         # The optimizer stays where it is: Accelerate would move it by load_state_dict, which casts its state.
         wrapped, prepared = accelerator.prepare(parts.module, parts.optimizer, device_placement=[True, False])
         try:
             ranks.require_equal_weights(parts.module)
+            pulse = Pulse(paused=config.compile)
             loop = make_loop(
                 parts,
                 wrapped,
                 prepared,
-                callbacks=self._callbacks,
+                callbacks=(*self._callbacks, *self._profiling()),
                 run=self._run,
                 attempt=self._attempt,
                 signals=signals,
+                pulse=pulse,
                 config_hash=self._config_hash,
                 fingerprints=self._fingerprints,
             )
             if found is not None:
                 loop.load_state(found.state)
-                loop.saving.resumed(found.info.name, loop.progress)
+                loop.saving.resumed(found.info.name, loop.progress, found.rejects)
                 restore_generators(found.content.rng, ranks.rank)
             loop.require_storable()
             self._announce(parts, loop, found, notes)
             loop.callbacks.fit_start()
-            end = loop.run()
+            with self._watched(loop):
+                end = loop.run()
             result = self._result(loop, end)
             # A signal leaves no time for it; a stop that a person asked for does.
             if ranks.is_main and self._run is not None and end.exit_code in (ExitCode.FINISHED, ExitCode.STOPPED):
@@ -186,6 +195,34 @@ class UniversalTrainer:
             return result
         finally:
             _unprepare(accelerator, wrapped, parts.module)
+
+    @contextmanager
+    def _watched(self, loop: Loop) -> Iterator[None]:
+        """Inside, a hang is told; afterwards nothing is left under way."""
+
+        def tell(seconds: float) -> None:
+            assert self._on_hang is not None
+            at = {"step": loop.progress.step, "epoch": loop.progress.number}
+            message = f"nothing has moved for {seconds:.0f} s after step {loop.progress.step}"
+            loop.writer.event("hang", seconds=seconds, message=message, **at)
+            hint = "the stacks of all threads are in the run's console.log; training.hang_timeout is how long to wait"
+            self._on_hang(HangError(message, hint=hint))
+
+        timeout = self.config.hang_timeout if self._on_hang is not None else None
+        watchdog = Watchdog(loop.pulse, timeout, tell)
+        watchdog.start()
+        try:
+            yield
+        finally:
+            watchdog.stop()
+            loop.saving.close()
+
+    def _profiling(self) -> list[Callback]:
+        if self.config.profile is None or self._run is None:
+            return []
+        from kladml_core.training.profiling import Profile
+
+        return [Profile(self._run.artifacts, self.config.profile)]
 
     def _preflight(self, parts: Parts) -> None:
         parts.writer.progress(phase="preflight")

@@ -15,6 +15,7 @@ from kladml_core.training.means import Means
 from kladml_core.training.outputs import LOSS, read_output
 from kladml_core.training.ranks import Ranks
 from kladml_core.training.sampling import epoch_order
+from kladml_core.training.watchdog import Pulse
 
 
 def validate(
@@ -26,6 +27,7 @@ def validate(
     device: torch.device,
     ranks: Ranks,
     stopping: Callable[[], bool] = lambda: False,
+    pulse: Pulse | None = None,
 ) -> dict[str, float] | None:
     """The mean of every value that `validation_step` gives, over all items of all ranks.
 
@@ -37,6 +39,7 @@ def validate(
         module: not wrapped: a rank without an item would wait for ever inside DDP.
         batch_size: items in a batch; a given DataLoader's own goes first.
         stopping: asked between two batches; a rank that hears yes breaks off.
+        pulse: is told of each batch.
 
     Returns:
         Name (`loss` among them) to mean, or None when any rank broke off.
@@ -45,6 +48,7 @@ def validate(
     generators = capture_generators()
     means = Means(device)
     broke_off = False
+    pulse = pulse if pulse is not None else Pulse()
     module.eval()
     try:
         with torch.no_grad():
@@ -52,6 +56,7 @@ def validate(
                 if stopping():
                     broke_off = True
                     break
+                pulse.beats += 1
                 loss, weight, values = read_output(validation_step(module, to_device(batch, device)))
                 for name, (mean, own) in {LOSS: (loss, weight), **values}.items():
                     means.add(name, mean, size if own is None else own)

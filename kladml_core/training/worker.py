@@ -10,14 +10,15 @@ import os
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from kladml_core.backends.run_log import RunLog
-from kladml_core.errors import ExitCode, KladMLError, UnusableError
+from kladml_core.errors import ExitCode, HangError, KladMLError, UnusableError
 from kladml_core.runs.rundir import RunDirectory
-from kladml_core.training import control
-from kladml_core.training.failures import Failure, describe, is_out_of_memory, print_traceback
+from kladml_core.training import control, rank_failures
+from kladml_core.training.failures import Failure, describe, print_traceback
 from kladml_core.training.run_writer import NoWriter, RunWriter
 from kladml_core.training.signals import StopSignals
 
@@ -45,14 +46,14 @@ def main(argv: list[str]) -> int:
     rank = int(os.environ.get("RANK", "0"))
     log = RunLog(run, attempt) if rank == 0 else None
     started = time.monotonic()
-    ending = _Ending(log, started)
+    ending = _Ending(log, started, rank, run.attempt_dir(attempt))
     signals.on_second(ending.at_once)
     try:
         if log is not None:
             control.remove_stale(run.control, attempt)
             for warning in (run.read_attempt(attempt) or {}).get("warnings", ()):
                 log.event("log", level="warning", message=warning)
-        result = _train(run, attempt, log if log is not None else NoWriter(), signals)
+        result = _train(run, attempt, log if log is not None else NoWriter(), signals, ending)
     except BaseException as error:  # a person's code may raise anything, SystemExit too, and the run must end for it
         code = ending.failed(error, run)
         if "RANK" in os.environ:
@@ -61,18 +62,22 @@ def main(argv: list[str]) -> int:
     return ending.ended(result)
 
 
-def _train(run: RunDirectory, attempt: int, writer: RunWriter, signals: StopSignals) -> FitResult:
+def _train(
+    run: RunDirectory, attempt: int, writer: RunWriter, signals: StopSignals, ending: _Ending
+) -> FitResult:
     from kladml_core.training.attempt import train_attempt  # torch and accelerate: seconds, during which signals count
 
-    return train_attempt(run, attempt, writer, signals)
+    return train_attempt(run, attempt, writer, signals, on_hang=lambda error: ending.hung(error, run))
 
 
 class _Ending:
-    """Writes the terminal event and the last state, once."""
+    """Writes the terminal event and the last state, once; on another rank than 0, why it ends."""
 
-    def __init__(self, log: RunLog | None, started: float) -> None:
+    def __init__(self, log: RunLog | None, started: float, rank: int, folder: Path) -> None:
         self._log = log
         self._started = started
+        self._rank = rank
+        self._folder = folder
         self._once = threading.Lock()
 
     def ended(self, result: FitResult) -> int:
@@ -87,11 +92,31 @@ class _Ending:
         """Training raised."""
         print_traceback(error)
         failure = describe(error)
-        if self._log is not None and is_out_of_memory(error):
-            self._log.event("out_of_memory", message=failure.message)
         reason = type(error).__name__ if not isinstance(error, KladMLError) else failure.message
+        if self._log is None and not rank_failures.is_echo(error):
+            rank_failures.leave(self._folder, self._rank, failure)
+        elif self._log is not None and rank_failures.is_echo(error):
+            found = rank_failures.find(self._folder, rank_failures.WAIT_SECONDS)
+            # Killed, or on a machine that is gone: then the broken connection is all there is to tell.
+            failure = found or replace(failure, message=f"another process of this run has gone: {failure.message}")
+            reason = failure.message
+        return self._fail(failure, reason, run)
+
+    def hung(self, error: HangError, run: RunDirectory) -> NoReturn:
+        """Nothing moves any more: this ends the process from the watchdog's thread."""
+        threading.Timer(_LAST_WORDS_SECONDS, os._exit, (int(error.exit_code),)).start()
+        failure = describe(error)
+        if self._log is None:
+            rank_failures.leave(self._folder, self._rank, failure)
+        _leave(self._fail(failure, failure.message, run))
+
+    def _fail(self, failure: Failure, reason: str, run: RunDirectory) -> int:
         fields = failure.to_event()
         code = fields.pop("exit_code")
+        if self._log is not None and code == ExitCode.OUT_OF_MEMORY:
+            state = self._log.run.read_state() or {}
+            at = {"step": state.get("step"), "epoch": state.get("epoch")}
+            self._log.event("out_of_memory", message=failure.message, hint=failure.hint, **at)
         _explain(failure)
         self._write("run_failed", "failed", code, reason=reason, resumable=_has_checkpoint(run), **fields)
         return int(code)
@@ -99,6 +124,10 @@ class _Ending:
     def at_once(self, code: int) -> None:
         """A second signal, or the grace after the first one is over: no more steps, no checkpoint."""
         threading.Timer(_LAST_WORDS_SECONDS, os._exit, (code,)).start()
+        found = rank_failures.find(self._folder) if self._log is not None else None
+        if found is not None and self._log is not None:
+            # The signal was the launcher's, which ends all ranks when one has failed.
+            _leave(self._fail(found, found.message, self._log.run))
         resumable = self._log is not None and _has_checkpoint(self._log.run)
         self._write("run_stopped", "stopped", code, reason="ended at once", resumable=resumable)
         _leave(code)
@@ -111,6 +140,7 @@ class _Ending:
         self._log.event(kind, exit_code=code, reason=reason, metrics=metrics, seconds=seconds, **fields)
         self._log.status(status, exit_code=code, reason=reason, phase="finishing")
         self._log.close()
+        _tidy(self._log.run)
 
 
 def _explain(failure: Failure) -> None:
@@ -119,6 +149,16 @@ def _explain(failure: Failure) -> None:
     print(f"{place}: {failure.message}" if place else failure.message, file=sys.stderr)
     if failure.hint:
         print(failure.hint, file=sys.stderr)
+
+
+def _tidy(run: RunDirectory) -> None:
+    """Removes what earlier attempts that were killed have left half-written of the files that only a worker writes."""
+    for file in (run.state_json, run.summary):
+        for path in run.path.glob(f".{file.name}.*.tmp"):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError:
+                pass  # it is in nobody's way
 
 
 def _has_checkpoint(run: RunDirectory) -> bool:

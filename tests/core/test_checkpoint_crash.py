@@ -1,4 +1,7 @@
-"""A process that is killed at any moment of writing a checkpoint leaves the earlier ones valid and resumable."""
+"""A process that is killed at any moment of writing a checkpoint leaves the earlier ones valid and resumable.
+
+The same with the real worker, and the resume: proof 4, in test_worker_kills.py.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,12 @@
-"""Whatever happens, enough checkpoints are left: two valid ones once there were two, best, last and protected."""
+"""Proof 11. Whatever happens, and wherever the process dies, enough checkpoints are left: two valid ones once there
+were two, best, last and protected.
+"""
 
 from __future__ import annotations
 
+import os
+import random
+import signal
 import tempfile
 from pathlib import Path
 
@@ -9,7 +14,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kladml_core.training.checkpoints import Content, newest, retire, save, valid
+from kladml_core.training.checkpoints import CheckpointInfo, Content, newest, retire, save, valid
+from tests.core.worker_hooks import DISK_CALLS
 
 NAME = "step-{:010d}".format
 
@@ -78,3 +84,60 @@ def test_random_runs_never_lose_what_they_need(
             if step in damaged:
                 (directory / NAME(step) / "MANIFEST.json").write_text("torn")
                 assert newest(directory)[0] is None or newest(directory)[0].name != NAME(step)  # type: ignore[union-attr]
+
+
+def rank(found: list[CheckpointInfo]) -> list[str]:
+    return [info.name for info in sorted(found, key=lambda info: (info.metrics["val/loss"], info.step))]
+
+
+def save_and_retire(directory: Path, step: int, loss: float, fatal: int) -> bool:
+    """One step of a run in a process of its own, killed at its `fatal`-th call that touches the disk.
+
+    Returns:
+        Whether it was killed: it may end before so many calls.
+    """
+    pid = os.fork()
+    if pid:
+        return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+    calls = 0
+
+    def deadly(real: object) -> object:
+        def call(*args: object, **named: object) -> object:
+            nonlocal calls
+            calls += 1
+            if calls == fatal:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **named)  # type: ignore[operator]
+
+        return call
+
+    try:
+        for module, functions in DISK_CALLS:
+            for function in functions:
+                setattr(module, function, deadly(getattr(module, function)))
+        content = Content(model={"weight": torch.tensor([float(step)])})
+        metrics = {"val/loss": loss}
+        save(directory, content, step=step, epoch=0, metrics=metrics, world_size=1, config_hash="", best=False)
+        retire(directory, keep_last=2, keep_best=1, best=rank(valid(directory)))
+    finally:
+        os._exit(0)
+
+
+def test_random_runs_that_die_anywhere_keep_two_valid_ones_and_the_best(tmp_path: Path) -> None:
+    died = 0
+    for seed in range(20):
+        chance = random.Random(seed)
+        directory = tmp_path / str(seed)
+        directory.mkdir()
+        for step in range(1, 9):
+            before = valid(directory)
+            died += save_and_retire(directory, step, chance.choice([0.1, 0.2, 0.5, 1.0]), chance.randint(1, 45))
+            after = valid(directory)
+            assert len(after) >= min(2, len(before)), (seed, step)
+            everything = {info.name: info for info in (*before, *after)}
+            # The best of all there ever were, the new one among them if it came to stand.
+            assert rank(list(everything.values()))[:1] == rank(after)[:1], (seed, step)
+            found, rejects = newest(directory)
+            assert rejects == []
+            assert (found is None) == (not after)
+    assert 40 < died < 160, "some died and some did not"

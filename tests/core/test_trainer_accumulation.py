@@ -1,4 +1,6 @@
-"""Gradient accumulation means the large batch: with uneven micro-batches, a tail, and weights that the model gives."""
+"""Proof 2. Gradient accumulation means the large batch: with uneven micro-batches, a tail, and weights that the model
+gives.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trainer against a plain-torch loop that shares no code with it: equal means equal in every bit."""
+"""Proof 1. The trainer against a plain-torch loop that shares no code with it: equal means equal in every bit."""
 
 from __future__ import annotations
 

@@ -231,7 +231,8 @@ def test_the_events_of_a_whole_run_are_strict_json_in_their_order(workspace: Pat
     without = [kind for kind in kinds if kind not in ("new_best", "checkpoint_removed", "log")]
     assert without == ["run_started", *epoch * 4, "run_finished"], ended.output
     assert ended.terminal["metrics"].keys() == {
-        "train/loss", "train/learning_rate", "train/gradient_norm", "train/samples_per_second", "val/loss",
+        "train/loss", "train/learning_rate", "train/gradient_norm", "train/samples_per_second",
+        "train/data_wait", "val/loss",
         "val/accuracy",
     }  # fmt: skip
     assert CONFIG["training"]["max_epochs"] == 4

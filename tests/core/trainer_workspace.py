@@ -17,6 +17,7 @@ from kladml_core.runs.events import read_events
 from kladml_core.runs.files import write_json
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.training import checkpoints
+from tests.core.worker_forks import fork_workers
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 90
@@ -36,13 +37,14 @@ from kladml_core import BaseModel, MLTask, TorchModel
 
 AT = int(os.environ.get("TEST_AT", "-1"))
 WHAT = os.environ.get("TEST_WHAT", "")
+HERE = os.environ.get("TEST_RANK", "0") == os.environ.get("RANK", "0")
 CALL = 0
 
 
 def misbehave(loss):
     global CALL
     CALL += 1
-    if CALL != AT:
+    if CALL != AT or not HERE:
         return loss
     if WHAT.startswith("SIG"):
         os.kill(os.getpid(), getattr(signal, WHAT))
@@ -52,6 +54,13 @@ def misbehave(loss):
         raise ValueError("the model is unwell")
     elif WHAT == "memory":
         raise MemoryError("nothing left")
+    elif WHAT == "device memory":
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    elif WHAT == "infinite gradient":
+        return loss + (loss - loss.detach()).abs().sqrt()  # the value is fine, the slope at 0 is not
+    elif WHAT == "hang":
+        while True:
+            time.sleep(0.01)
     elif WHAT == "twice":
         os.kill(os.getpid(), signal.SIGTERM)
         deadline = time.monotonic() + 30
@@ -150,6 +159,8 @@ class Ended:
     run: RunDirectory
     code: int
     output: str
+    codes: tuple[int, ...] = ()
+    """Every rank's."""
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -233,7 +244,14 @@ def start(run: RunDirectory, workspace: Path, *, processes: int = 1, **environ: 
 
 
 def work(run: RunDirectory, workspace: Path, *, processes: int = 1, **environ: str) -> Ended:
-    """Runs a worker to its end."""
+    """Runs the worker processes of the newest attempt to their end; `code` is rank 0's."""
+    with fork_workers(run.path, workspace, processes=processes, environ=environ) as workers:
+        codes = workers.wait(TIMEOUT)
+        return Ended(run, codes[0], workers.output, tuple(codes))
+
+
+def launched(run: RunDirectory, workspace: Path, *, processes: int = 1, **environ: str) -> Ended:
+    """As `work`, in processes started as a launcher starts them; `code` is the launcher's where there are several."""
     process = start(run, workspace, processes=processes, **environ)
     try:
         output, _ = process.communicate(timeout=TIMEOUT)
