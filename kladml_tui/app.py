@@ -66,6 +66,7 @@ class KladMLApp(App[None]):
         self._census: Census | None = None
         self._saved: ViewState | None = None
         self._themes_seen: frozenset[tuple[str, int, int]] | None = None
+        self._theme_faults: frozenset[str] = frozenset()
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Our own variables, for Textual's own themes."""
@@ -114,19 +115,23 @@ class KladMLApp(App[None]):
         await asyncio.to_thread(self.monitor.open)
         self.workbench.prepare()
         self.set_interval(1 / self.settings.ui.fps, self.workbench.drain)
+        # The stamp first: what changes while the themes are read is then read again.
+        seen = await asyncio.to_thread(themes.stamp)
         found, problems = await asyncio.to_thread(themes.load_themes)
         themes.install(self, found)
-        self._themes_seen = await asyncio.to_thread(themes.stamp)
+        self._theme_faults = frozenset(problems)
+        self._themes_seen = seen
         self._tell((*self._notices, *(problem for problem in problems if problem not in self._notices)))
 
     async def _look_at_themes(self) -> None:
-        """A changed theme file is shown at once, a broken one told."""
+        """A changed theme file is shown at once, a broken one told once, until it is mended."""
         seen = await asyncio.to_thread(themes.stamp)
         if self._themes_seen is not None and seen != self._themes_seen:
             self._themes_seen = seen
             found, problems = await asyncio.to_thread(themes.load_themes)
             themes.install(self, found)
-            self._tell(problems)
+            told, self._theme_faults = self._theme_faults, frozenset(problems)
+            self._tell(tuple(problem for problem in problems if problem not in told))
 
     def _tell(self, problems: tuple[str, ...]) -> None:
         if problems:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.color import Color
+from textual.pilot import Pilot
 
 from kladml_tui import themes
 from kladml_tui.app import KladMLApp
@@ -30,24 +33,61 @@ def workspace(tmp_path: Path, theme: str) -> Path:
     return root
 
 
+class ListeningApp(KladMLApp):
+    """Remembers every notice, for on a slow machine one may be gone before it is looked at."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.heard: list[str] = []
+
+    def notify(self, message: str, **options: Any) -> None:
+        self.heard.append(message)
+        super().notify(message, **options)
+
+
+def write(file: Path, text: str) -> None:
+    """Whole or not there, so that no look sees half of it."""
+    unfinished = file.with_suffix(".unfinished")
+    unfinished.write_text(text)
+    unfinished.replace(file)
+
+
+async def seen(pilot: Pilot[None], app: KladMLApp, condition: Callable[[], object]) -> None:
+    """Waits for what the next look at the files brings."""
+    app.look_again()
+    await until(pilot, condition, timeout=60)
+
+
 async def test_a_broken_theme_in_use_is_one_notice_and_the_default(tmp_path: Path, own_themes: Path) -> None:
-    (own_themes / "mine.yaml").write_text("app:\n  primary: nocolour\n")
-    app = KladMLApp(workspace(tmp_path, "mine"))
+    write(own_themes / "mine.yaml", "app:\n  primary: nocolour\n")
+    app = ListeningApp(workspace(tmp_path, "mine"))
     async with app.run_test(size=(120, 36)) as pilot:
-        await until(pilot, lambda: len(app._notifications))
-        (told,) = app._notifications
-        assert told.message.count("mine.yaml:2:12") == 1
+        await seen(pilot, app, lambda: app.heard)
+        (told,) = app.heard
+        assert told.count("mine.yaml:2:12") == 1
         assert app.theme == themes.DEFAULT
-        (own_themes / "other.yaml").write_text(MINE)
-        await until(pilot, lambda: "other" in themes.installed(app))
-        assert len(app._notifications) == 1
+        write(own_themes / "broken.yaml", "app:\n  primary: nocolour\n")
+        await seen(pilot, app, lambda: len(app.heard) > 1)
+        assert "broken.yaml:2:12" in app.heard[1] and "mine.yaml" not in app.heard[1]
+        assert len(app.heard) == 2
+
+
+async def test_a_theme_that_is_mended_and_broken_again_is_told_again(tmp_path: Path, own_themes: Path) -> None:
+    write(own_themes / "mine.yaml", "app:\n  primary: nocolour\n")
+    app = ListeningApp(workspace(tmp_path, "kladml-dark"))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await seen(pilot, app, lambda: app.heard)
+        write(own_themes / "mine.yaml", MINE)
+        await seen(pilot, app, lambda: "mine" in themes.installed(app))
+        write(own_themes / "mine.yaml", "app:\n  primary: nocolour\n")
+        await seen(pilot, app, lambda: len(app.heard) == 2)
 
 
 async def test_a_theme_in_use_that_is_edited_is_shown_without_a_restart(tmp_path: Path, own_themes: Path) -> None:
-    (own_themes / "mine.yaml").write_text(MINE)
+    write(own_themes / "mine.yaml", MINE)
     app = KladMLApp(workspace(tmp_path, "mine"))
     async with app.run_test(size=(120, 36)) as pilot:
-        await until(pilot, lambda: "kladml-light" in themes.installed(app))
+        await seen(pilot, app, lambda: "kladml-light" in themes.installed(app))
         assert app.theme == "mine"
-        (own_themes / "mine.yaml").write_text(MINE.replace("black", "'#102030'"))
-        await until(pilot, lambda: app.screen.styles.background == Color.parse("#102030"))
+        write(own_themes / "mine.yaml", MINE.replace("black", "'#102030'"))
+        await seen(pilot, app, lambda: app.screen.styles.background == Color.parse("#102030"))
