@@ -8,7 +8,10 @@ from pathlib import Path
 from textual.content import Content
 
 from kladml_tui.text import block, one_line
-from kladml_tui.widgets.text_lines import TextLines
+from kladml_tui.widgets.text_lines import LONGEST_LINE, TextLines
+
+MOST_LINES = 2000
+"""Lines of a file that are shown; the editor has them all."""
 
 _LINE = re.compile(r"^(\s*(?:- )*)((?:[^\s#:'\"{}\[\],&*!|>][^#:{}\[\]]*|'[^']*'|\"[^\"]*\"))(:)(?=\s|$)")
 _COMMENT = re.compile(r"(?<=\S)\s+#")
@@ -45,7 +48,10 @@ class ConfigView(TextLines):
             lines.append(Content.styled(one_line(note), "$muted"))
         if lines:
             lines.append(Content(""))
-        lines += [coloured(line) for line in text.splitlines()]
+        every = text.splitlines()
+        lines += [coloured(line[: LONGEST_LINE + 1]) for line in every[:MOST_LINES]]
+        if len(every) > MOST_LINES:
+            lines.append(Content.styled(f"… and {len(every) - MOST_LINES:,} more lines", "$muted"))
         self.show_lines(lines)
         self.action_top()
 

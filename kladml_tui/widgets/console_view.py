@@ -7,7 +7,7 @@ from collections import deque
 from textual.content import Content
 
 from kladml_tui.text import block, decode
-from kladml_tui.widgets.text_lines import TextLines
+from kladml_tui.widgets.text_lines import LONGEST_LINE, TextLines
 
 KEPT_LINES = 5000
 TAIL_BYTES = 512 * 1024
@@ -47,5 +47,5 @@ class ConsoleView(TextLines):
 
 def _line(raw: bytes) -> Content:
     # A progress bar draws itself anew after each carriage return: its last state is what a terminal would show.
-    text = decode(raw.rstrip(b"\r").rpartition(b"\r")[2])
+    text = decode(raw.rstrip(b"\r").rpartition(b"\r")[2][: 4 * LONGEST_LINE])
     return block(text.replace("\n", " "))

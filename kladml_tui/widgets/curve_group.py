@@ -44,7 +44,8 @@ def marks(events: Iterable[Mapping[str, Any]], metrics: Sequence[str]) -> list[M
             found.append(Mark(step, "checkpoint", str(event.get("name", "checkpoint"))))
         elif kind == "resumed":
             # What lay beyond the resumed step was given up, and its marks with it.
-            found = [mark for mark in found if mark.step <= step]
+            while found and found[-1].step > step:
+                found.pop()
             best = best if best is not None and best.step <= step else None
             found.append(Mark(step, "resume", f"attempt {event.get('attempt', '?')}"))
         elif kind == "new_best" and event.get("metric") in metrics:
@@ -54,13 +55,14 @@ def marks(events: Iterable[Mapping[str, Any]], metrics: Sequence[str]) -> list[M
 
 def epochs(events: Iterable[Mapping[str, Any]]) -> list[tuple[int, int]]:
     """(step at its end, number) of each finished epoch, rising; of a repeated epoch the last."""
-    ends: dict[int, int] = {}
+    ends: list[tuple[int, int]] = []
     for event in events:
         step, epoch = event.get("step"), event.get("epoch")
         if event.get("kind") == "epoch_finished" and isinstance(step, int) and isinstance(epoch, int):
-            ends = {number: end for number, end in ends.items() if number < epoch and end < step}
-            ends[epoch] = step
-    return [(step, epoch) for epoch, step in ends.items()]
+            while ends and (ends[-1][0] >= step or ends[-1][1] >= epoch):
+                ends.pop()
+            ends.append((step, epoch))
+    return ends
 
 
 def _order(metric: str) -> tuple[int, str, int]:

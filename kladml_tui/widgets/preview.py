@@ -79,6 +79,7 @@ class Preview(Vertical):
             self.query_one(DatasetView).show(await asyncio.to_thread(read_facts, path, self._settings.root))
         else:
             text = await asyncio.to_thread(_read_text, path)
+            self._open(node.kind)  # before the text: a hidden page has no width to fold it to
             self.query_one(ConfigView).show_text(text, note=place(node, self._settings.root))
         self._open(node.kind)
 

@@ -15,6 +15,9 @@ from textual.visual import Visual
 
 from kladml_tui.commands import bindings
 
+LONGEST_LINE = 4000
+"""Characters of a line that are shown: folding a megabyte would keep the screen from every key for seconds."""
+
 
 class TextLines(ScrollView, can_focus=True):
     """Shows lines of text. While the last line is in sight, new ones scroll into sight."""
@@ -26,6 +29,8 @@ class TextLines(ScrollView, can_focus=True):
     def __init__(self, *, id: str | None = None, follow: bool = False) -> None:
         super().__init__(id=id)
         self._lines: tuple[Content, ...] = ()
+        self._heights: dict[int, tuple[Content, int]] = {}
+        self._folded: dict[int, list[Content]] = {}
         self._starts: list[int] = []
         self._width = 0
         self._follow = follow
@@ -44,7 +49,7 @@ class TextLines(ScrollView, can_focus=True):
             lines: the lines.
             indent: cells by which the rest of a folded line stands in.
         """
-        self._lines = tuple(lines)
+        self._lines = tuple(line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + "…" for line in lines)
         self._indent = indent
         self._measure()
 
@@ -59,7 +64,7 @@ class TextLines(ScrollView, can_focus=True):
         line = self._lines[index]
         part = at - self._starts[index]
         if part or line.cell_length > width:
-            parts = self.fold(line, width)
+            parts = self._folded.get(index) or self._folded.setdefault(index, self.fold(line, width))
             if part >= len(parts):
                 return Strip.blank(self._width, style.rich_style)
             line = parts[part]
@@ -110,11 +115,21 @@ class TextLines(ScrollView, can_focus=True):
 
     def _measure(self) -> None:
         at_end = self._at_end
-        self._width = width = max(2, self.scrollable_content_region.width)
-        heights = [len(self.fold(line, width)) if line.cell_length > width else 1 for line in self._lines]
+        width = self.scrollable_content_region.width
+        if width < 2:
+            return  # hidden, or not laid out yet: on_resize measures as soon as there is a width to fold to
+        known = self._heights if width == self._width else {}
+        self._width = width
+        self._folded = {}
+        # By identity, each with its line, so that an identity cannot pass to another line while it is known.
+        self._heights = {id(line): known.get(id(line)) or (line, self._height(line)) for line in self._lines}
+        heights = [self._heights[id(line)][1] for line in self._lines]
         self._starts = [0, *accumulate(heights)][:-1] if heights else []
         self.virtual_size = Size(width, sum(heights))
         if at_end:
             self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True, force=True)
             self._at_end = True
         self.refresh()
+
+    def _height(self, line: Content) -> int:
+        return len(self.fold(line, self._width)) if line.cell_length > self._width else 1

@@ -22,6 +22,8 @@ from kladml_tui.text import same_columns
 
 HIGHLIGHT_LINES = 1500
 """Above this many lines each key typed would cost more than it should; the text is then shown in one colour."""
+HIGHLIGHT_COLUMNS = 4000
+"""The same for the length of a line."""
 INDENT = 2
 
 
@@ -71,7 +73,8 @@ class YamlArea(TextArea):
 
     def show_text(self, text: str) -> None:
         """Shows another text; undo does not reach behind it."""
-        wanted = "yaml" if has_yaml_grammar() and text.count("\n") < HIGHLIGHT_LINES else None
+        quick = text.count("\n") < HIGHLIGHT_LINES and max(map(len, text.splitlines()), default=0) < HIGHLIGHT_COLUMNS
+        wanted = "yaml" if has_yaml_grammar() and quick else None
         if self.language != wanted:
             self.language = wanted
         self.load_text(text)
