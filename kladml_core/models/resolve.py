@@ -33,11 +33,15 @@ class Source:
     file: str | None = None
     positions: Mapping[str, Any] = field(default_factory=dict)
     """Dotted key to (line, column), counted from 1."""
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    """Dotted key to the words of the command line that set it."""
 
     def at(self, key: str) -> dict[str, Any]:
         """`file`, `line` and `column` of a key, or of the nearest one above it that is known."""
         parts = key.split(".")
         while parts:
+            if ".".join(parts) in self.overrides:
+                return {"file": self.overrides[".".join(parts)]}
             position = self.positions.get(".".join(parts))
             if position is not None and self.file is not None:
                 return {"file": self.file, "line": int(position[0]), "column": int(position[1])}
@@ -66,7 +70,7 @@ def import_target(target: str, key: str, source: Source = NOWHERE) -> Any:
         module = _import_file(Path(module_name)) if from_file else importlib.import_module(module_name)
     except KladMLError:
         raise
-    except Exception as error:  # a person's module may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # a person's module may raise anything while it is imported
         raise UnusableError(
             f"{target} cannot be imported: {told_with_place(error)}",
             hint="the traceback is in the run's console.log",
@@ -154,6 +158,12 @@ def model_of(
             missing = ", ".join(sorted(function.__abstractmethods__))
             hint = "define them in the class"
             raise UnusableError(f"{target} lacks {missing}", hint=hint, **source.at("model.target"))
+        if loss is not None:
+            raise ConfigError(
+                f"loss is for a plain nn.Module, and {target} computes its own",
+                hint="leave loss: out",
+                **source.at("loss"),
+            )
         arguments = {"config": dict(params)} if takes_config(function) else dict(params)
         return call(target, function, arguments, "model.params", source)
     _require_fit(target, function, params, "model.params", source)

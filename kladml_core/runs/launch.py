@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kladml_core.config.load import Document, dump, read, with_overrides
+from kladml_core.config.load import Document, dotted, dump, read, with_overrides
 from kladml_core.errors import ConfigError, KladMLError, NothingToResumeError, UnusableError
 from kladml_core.runs import provenance
 from kladml_core.runs.checkpoint_list import list_checkpoints
@@ -282,7 +282,13 @@ def _record(plan: Plan, command: Sequence[str], attempt: int, directory: Path) -
         "versions": provenance.versions(),
         "git": None if git is None else git.to_json(),
         "environment": provenance.environment(_worker_environment(plan)),
-        "source": {"file": plan.document.file, "positions": {key: list(place) for key, place in positions.items()}},
+        "source": {
+            "file": plan.document.file,
+            "positions": {key: list(place) for key, place in positions.items()},
+            "overrides": {
+                dotted(path): provenance.mask_override(word) for path, word in plan.document.overrides.items()
+            },
+        },
     }
 
 

@@ -80,7 +80,9 @@ def train_attempt(
 
 def _source(run: RunDirectory, attempt: int) -> Source:
     recorded = (run.read_attempt(attempt) or {}).get("source") or {}
-    return Source(recorded.get("file") or str(run.config), recorded.get("positions") or {})
+    return Source(
+        recorded.get("file") or str(run.config), recorded.get("positions") or {}, recorded.get("overrides") or {}
+    )
 
 
 def _config(run: RunDirectory, source: Source) -> tuple[RunConfig, str]:

@@ -107,6 +107,17 @@ def _hint(place: tuple[str, int] | None) -> str:
 
 
 def print_traceback(error: BaseException) -> None:
-    """The whole traceback to stderr, which is the run's console.log."""
-    traceback.print_exception(error, file=sys.stderr)
+    """The traceback to stderr, which is the run's console.log.
+
+    An error of ours says all itself: only what a person's own code raised is shown of it, from that code on.
+    """
+    shown_error: BaseException | None = error
+    frames = error.__traceback__
+    if isinstance(error, KladMLError):
+        shown_error = error.__cause__
+        frames = shown_error.__traceback__ if shown_error is not None else None
+        while frames is not None and not _is_users(frames.tb_frame.f_code.co_filename):
+            frames = frames.tb_next
+    if shown_error is not None:
+        traceback.print_exception(type(shown_error), shown_error, frames, file=sys.stderr)
     sys.stderr.flush()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +65,7 @@ def preflight(
     *,
     distributed: bool,
     checkpoints: Path | None,
+    place: Callable[[str], Mapping[str, Any]],
 ) -> Findings:
     """Tries one step without making it.
 
@@ -72,12 +73,12 @@ def preflight(
         module: on its device, not yet wrapped.
         batch: a micro-batch on the device.
         checkpoints: where checkpoints will be written.
+        place: where a dotted key stands in the person's config, as the arguments of an error.
 
     Raises:
-        UnusableError: the optimizer cannot be saved, the monitored metric does not exist, a parameter without a
-            gradient in distributed training, or the disk is too small.
+        UnusableError: the optimizer cannot be saved, a step returned something else than a loss, the monitored
+            metric does not exist, a parameter without a gradient in distributed training, or the disk is too small.
         NonFiniteError: the loss of the first batch is not finite.
-        TrainingFailedError: a step returned something else than a loss.
     """
     reason = unsupported_reason(optimizer)
     if reason is not None:
@@ -88,6 +89,9 @@ def preflight(
     try:
         train_names, idle, strange = _try_step(model, module, accelerator, batch, config)
         val_names = _try_validation(model, module, accelerator, val)
+    except TrainingFailedError as error:
+        # The same mistake later in training is a failure of training; found here, it is one of the model.
+        raise UnusableError(error.message, hint=error.hint, **place("model.target")) from error.__cause__
     finally:
         with torch.no_grad():
             for tensor, before in kept:
@@ -103,7 +107,7 @@ def preflight(
             hint="freeze them with requires_grad_(False), or use them in the loss",
         )
     warnings = strange + [f"no gradient reaches {_listed(idle)}: they will not be trained"] * bool(idle)
-    _require_monitor(config, (*train_names, *val_names), val is not None)
+    _require_monitor(config, (*train_names, *val_names), val is not None, place("training.early_stopping.monitor"))
     if checkpoints is not None:
         warnings += _require_space(module, checkpoints, config)
     return Findings(tuple(warnings), train_names, val_names)
@@ -141,16 +145,18 @@ def _try_validation(
     return tuple(f"val/{name}" for name in (LOSS, *values))
 
 
-def _require_monitor(config: TrainingConfig, names: tuple[str, ...], validates: bool) -> None:
+def _require_monitor(config: TrainingConfig, names: tuple[str, ...], validates: bool, place: Mapping[str, Any]) -> None:
     monitor = config.early_stopping.monitor
     if not config.early_stopping.enabled or not names:
         return
     if monitor.startswith("val/") and not validates:
-        raise UnusableError(f"early_stopping waits for {monitor}, but there is no validation data")
+        raise UnusableError(f"early_stopping waits for {monitor}, but there is no validation data", **place)
     known = [name for name in names if name.startswith("val/")]
     if known and monitor not in known:
         raise UnusableError(
-            f"early_stopping.monitor is {monitor}, which no validation gives", hint=f"it may be {', '.join(known)}"
+            f"early_stopping.monitor is {monitor}, which no validation gives",
+            hint=f"it may be {', '.join(known)}",
+            **place,
         )
 
 

@@ -219,7 +219,8 @@ class Saving:
             (sign * info.metrics[self._monitor], info.step, info.name)
             for info in checkpoints.valid(self._directory)
             if info.name not in self._rejected
-            and self._monitor in info.metrics and info.metrics[self._monitor] == info.metrics[self._monitor]
+            and self._monitor in info.metrics
+            and info.metrics[self._monitor] == info.metrics[self._monitor]
         ]
         return [name for _, _, name in sorted(found)]
 

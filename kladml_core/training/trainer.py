@@ -237,6 +237,7 @@ class UniversalTrainer:
                 self.config,
                 distributed=parts.ranks.world_size > 1,
                 checkpoints=self._run.checkpoints if self._run is not None else None,
+                place=self._source.at,
             )
         for warning in findings.warnings:
             parts.writer.event("log", level="warning", message=warning)

@@ -62,9 +62,7 @@ def main(argv: list[str]) -> int:
     return ending.ended(result)
 
 
-def _train(
-    run: RunDirectory, attempt: int, writer: RunWriter, signals: StopSignals, ending: _Ending
-) -> FitResult:
+def _train(run: RunDirectory, attempt: int, writer: RunWriter, signals: StopSignals, ending: _Ending) -> FitResult:
     from kladml_core.training.attempt import train_attempt  # torch and accelerate: seconds, during which signals count
 
     return train_attempt(run, attempt, writer, signals, on_hang=lambda error: ending.hung(error, run))
@@ -79,6 +77,7 @@ class _Ending:
         self._rank = rank
         self._folder = folder
         self._once = threading.Lock()
+        self._written = threading.Event()
 
     def ended(self, result: FitResult) -> int:
         """Training came to an end of its own."""
@@ -133,7 +132,11 @@ class _Ending:
         _leave(code)
 
     def _write(self, kind: str, status: str, code: int, *, reason: str, **fields: Any) -> None:
-        if not self._once.acquire(blocking=False) or self._log is None:
+        if self._log is None:
+            return
+        if not self._once.acquire(blocking=False):
+            # Another thread is writing the end: leaving now would cut it off between the event and the state.
+            self._written.wait(_LAST_WORDS_SECONDS)
             return
         seconds = time.monotonic() - self._started
         metrics = self._log.last_values()
@@ -141,6 +144,7 @@ class _Ending:
         self._log.status(status, exit_code=code, reason=reason, phase="finishing")
         self._log.close()
         _tidy(self._log.run)
+        self._written.set()
 
 
 def _explain(failure: Failure) -> None:

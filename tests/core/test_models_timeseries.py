@@ -50,8 +50,14 @@ def test_the_horizon_cuts_forecasts_and_targets() -> None:
 
 @pytest.mark.parametrize(
     ("forecast", "target", "common"),
-    [((5, 1), (5,), (5, 1)), ((5,), (5, 1), (5, 1)), ((5,), (5,), (5, 1)), ((5, 3, 1), (5, 3), (5, 3, 1)),
-     ((5, 3), (5, 4, 1), (5, 3, 1)), ((5, 3, 2), (5, 6, 2), (5, 3, 2))],
+    [
+        ((5, 1), (5,), (5, 1)),
+        ((5,), (5, 1), (5, 1)),
+        ((5,), (5,), (5, 1)),
+        ((5, 3, 1), (5, 3), (5, 3, 1)),
+        ((5, 3), (5, 4, 1), (5, 3, 1)),
+        ((5, 3, 2), (5, 6, 2), (5, 3, 2)),
+    ],
 )
 def test_shapes_are_made_equal(forecast: tuple[int, ...], target: tuple[int, ...], common: tuple[int, ...]) -> None:
     one, other = Forecaster().aligned(torch.zeros(forecast), torch.zeros(target))

@@ -24,7 +24,7 @@ from kladml_core.runs.status import LIVE, read_status
 from tests.core.trainer_workspace import CONFIG, ROOT, Ended, add_attempt, assert_same_end, make_workspace, work
 from tests.waiting import wait_for
 
-SAME = '''
+SAME = """
 from kladml_core import ExperimentRunner
 import json
 from pathlib import Path
@@ -37,9 +37,9 @@ result = ExperimentRunner().run(
     model_config={"width": 16}, training_config=training,
 )
 print("RESULT", json.dumps([result.reference, result.status, result.metrics["val/accuracy"]]))
-'''
+"""
 
-ALONE = '''
+ALONE = """
 import sys
 for name in ("textual", "rich", "typer", "plotext", "watchfiles", "kladml_tui"):
     sys.modules[name] = None
@@ -67,7 +67,7 @@ if __name__ == "__main__":
     )
     assert torch.equal(result.load_best().predict(x), result.model.predict(x))
     assert not {"textual", "typer", "mlflow"} & {name for name, module in sys.modules.items() if module is not None}
-'''
+"""
 
 
 def program(text: str, workspace: Path) -> str:
@@ -126,7 +126,9 @@ def test_a_script_and_a_terminal_leave_the_same_run(tmp_path: Path, monkeypatch:
     run = RunDirectory(script / launched.path.relative_to(terminal))
     expected, found = read_events(launched.events)[0], read_events(run.events)[0]
     assert json.loads(output.rpartition("RESULT ")[2]) == [
-        launched.reference, "finished", expected[-1]["metrics"]["val/accuracy"]
+        launched.reference,
+        "finished",
+        expected[-1]["metrics"]["val/accuracy"],
     ]
     assert shape(run) == shape(launched)
     assert run.config.read_text() == launched.config.read_text()
@@ -141,7 +143,9 @@ def test_a_script_and_a_terminal_leave_the_same_run(tmp_path: Path, monkeypatch:
     assert_same_end(Ended(launched, 0, ""), Ended(run, 0, ""))
 
 
-STOPPED = SAME.replace("import json", "import json, os, signal").replace("result =", """
+STOPPED = SAME.replace("import json", "import json, os, signal").replace(
+    "result =",
+    """
 from models import Net
 step = Net.training_step
 def stopping(self, module, batch):
@@ -150,7 +154,8 @@ def stopping(self, module, batch):
         signal.raise_signal(signal.SIGINT)
     return step(self, module, batch)
 Net.training_step = stopping
-result =""")
+result =""",
+)
 
 
 def test_a_worker_takes_up_what_a_script_began_and_ends_equal(tmp_path: Path) -> None:
@@ -189,9 +194,7 @@ training: {max_epochs: 1}
 """
 
 
-def test_a_scikit_learn_estimator_is_launched_like_any_run(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_scikit_learn_estimator_is_launched_like_any_run(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from kladml_core import ExperimentRunner
     from tests.core.runner_workspace import Regression, digits
 

@@ -52,7 +52,11 @@ def data() -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_nothing_is_read_back_between_log_points(precision: str) -> None:
     config = TrainingConfig(
-        max_steps=60, batch_size=8, log_every=60, gradient_clipping=1.0, mixed_precision=precision  # type: ignore[arg-type]
+        max_steps=60,
+        batch_size=8,
+        log_every=60,
+        gradient_clipping=1.0,
+        mixed_precision=precision,  # type: ignore[arg-type]
     )
     try:
         result = UniversalTrainer(config, device="cuda", callbacks=[NoReading()]).fit(Net(), data())
@@ -74,7 +78,10 @@ def test_a_nan_between_log_points_leaves_the_weights_from_before_it() -> None:
 def test_a_resumed_run_equals_the_undisturbed_one(precision: str, tmp_path: Path) -> None:
     def attempt(run: RunDirectory, steps: int) -> Net:
         config = TrainingConfig(
-            max_steps=steps, batch_size=8, deterministic=True, mixed_precision=precision  # type: ignore[arg-type]
+            max_steps=steps,
+            batch_size=8,
+            deterministic=True,
+            mixed_precision=precision,  # type: ignore[arg-type]
         )
         number, model = run.claim_attempt(), Net()
         trainer = UniversalTrainer(config, device="cuda", run=run, attempt=number)

@@ -80,9 +80,7 @@ def test_training_goes_on_while_the_disk_takes_nothing(wide: Ended, workspace: P
     assert_same_end(wide, ended)
 
 
-def test_a_run_that_ends_on_a_full_disk_is_resumed_once_there_is_space(
-    wide: Ended, workspace: Path
-) -> None:
+def test_a_run_that_ends_on_a_full_disk_is_resumed_once_there_is_space(wide: Ended, workspace: Path) -> None:
     run = new_run(workspace, WIDE)
     mount = shutil.which("mount")
     options = ["-t", "tmpfs", "-o", "size=800k", "tmpfs", str(run.checkpoints)]

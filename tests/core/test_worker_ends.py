@@ -53,7 +53,7 @@ def in_workspace(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
 @pytest.mark.parametrize(
     ("change", "key", "says"),
     [
-        ({"model": {"target": "models:Nett"}}, "model.target", "has no 'Nett'. did you mean Net?"),
+        ({"model": {"target": "models:Nett"}}, "model.target", "has no 'Nett'. Did you mean Net?"),
         ({"model": {"target": "absent:Net"}}, "model.target", "No module named 'absent'"),
         ({"model": {"target": "models:no_model", "params": {}}}, "model.target", "int"),
         ({"model": {"target": "models:AT", "params": {}}}, "model.target", "cannot be called"),
@@ -80,7 +80,7 @@ def test_a_worker_that_cannot_use_its_config_ends_with_3_and_says_all_that(works
     event = assert_failed(work(new_run(workspace, {"model": {"target": "models:Nett"}}), workspace), 3)
     assert (event["file"], event["line"], event["column"]) == place(workspace, "model.target")
     assert "models has no 'Nett'" in event["message"]
-    assert event["hint"] == "did you mean Net?"
+    assert event["hint"] == "Did you mean Net?"
 
 
 def test_an_import_that_fails_names_the_persons_own_line_too(workspace: Path) -> None:
