@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
+
+_WORD = re.compile(r"[a-z]+(?=[ ,]|$)")
 
 
 class ExitCode(IntEnum):
@@ -29,7 +32,7 @@ class KladMLError(Exception):
 
     Args:
         message: what happened, one sentence without a full stop.
-        hint: what to do about it.
+        hint: what to do about it, a sentence of its own; it begins with a capital wherever it begins with a word.
         file: the file at fault, as the person named it.
         line: 1-based line in `file`.
         column: 1-based column in `line`.
@@ -48,7 +51,7 @@ class KladMLError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint and _capital(hint)
         self.file = file
         self.line = line
         self.column = column
@@ -60,7 +63,19 @@ class KladMLError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.location}: {self.message}" if self.location else self.message
-        return f"{text}. {self.hint}" if self.hint else text
+        return with_hint(text, self.hint)
+
+
+def with_hint(text: str, hint: str | None) -> str:
+    """The text of an error and its hint as two sentences, or the text alone where there is no hint."""
+    if not hint:
+        return text
+    return f"{text}{'' if text.endswith(('.', '?', '!', ':', '…')) else '.'} {hint}"
+
+
+def _capital(hint: str) -> str:
+    """The hint as a sentence; what begins with a key, a path or something in quotes stays as it is written."""
+    return hint[0].upper() + hint[1:] if _WORD.match(hint) else hint
 
 
 class ConfigError(KladMLError):

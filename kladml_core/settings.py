@@ -132,7 +132,7 @@ def load_settings(workspace: Path, environ: Mapping[str, str] = os.environ) -> S
 
     root = workspace.resolve()
     file = root / FILE_NAME
-    document = read(file, empty_ok=True) if file.exists() else Document({}, str(file))
+    document = read(file, empty_ok=True, needs=("workspace",)) if file.exists() else Document({}, str(file))
     return check_settings(with_environment(document, environ), root)
 
 

@@ -134,7 +134,7 @@ def read_theme(file: Path) -> KladTheme:
     """
     if not file.exists():
         raise FileNotFoundError(str(file))
-    return theme_from(read(file), file)
+    return theme_from(read(file, needs=("app",)), file)
 
 
 def theme_from(document: Document, file: Path | None = None) -> KladTheme:

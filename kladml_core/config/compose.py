@@ -39,12 +39,15 @@ class _Node:
     value: Any = None
     plain: bool = False
     """A scalar without quotes, or a list or mapping in brackets."""
+    text: str = ""
+    """How a plain scalar is written."""
     items: list[tuple[_Node | None, _Node]] = field(default_factory=list)
     finished: bool = False
 
 
-def compose(text: str, file: str, positions: _Table, keys: _Table) -> Any:
-    """The data of one YAML document; fills `positions` and `keys` with 1-based lines and columns by path.
+def compose(text: str, file: str, positions: _Table, keys: _Table, texts: dict[_Path, str] | None = None) -> Any:
+    """The data of one YAML document; fills `positions` and `keys` with 1-based lines and columns by path, and `texts`
+    with what is written for values that are no text.
 
     An empty text gives None and no position at all.
 
@@ -54,7 +57,7 @@ def compose(text: str, file: str, positions: _Table, keys: _Table) -> Any:
     root = _tree(text, file)
     if root is None:
         return None
-    return _Unfolding(file, positions, keys).unfold(root, (), root.position)
+    return _Unfolding(file, positions, keys, {} if texts is None else texts).unfold(root, (), root.position)
 
 
 def forbidden_character(text: str) -> int | None:
@@ -95,6 +98,7 @@ def _tree(text: str, file: str) -> _Node | None:
     stack: list[tuple[_Node, list[_Node]]] = []
     anchors: dict[str, _Node] = {}
     documents = 0
+    quote: tuple[tuple[int, int], int] | None = None
     try:
         while loader.check_event():
             event = loader.get_event()
@@ -113,6 +117,9 @@ def _tree(text: str, file: str) -> _Node | None:
             if isinstance(event, yaml.AliasEvent):
                 node = _alias(event, anchors, file, position)
             elif isinstance(event, yaml.ScalarEvent):
+                end: Any = event.end_mark
+                last_line = end.line + 1
+                quote = (position, last_line) if event.style in ("'", '"') and last_line > position[0] else None
                 node = _scalar(event, file, position)
             elif isinstance(event, yaml.SequenceStartEvent):
                 _check_tag(event.tag, ("seq",), file, position)
@@ -135,7 +142,7 @@ def _tree(text: str, file: str) -> _Node | None:
                 stack.append((node, []))
     except yaml.YAMLError as error:
         brackets = [node.position for node, _ in stack if node.plain]
-        raise worded(error, text, file, brackets[-1] if brackets else None) from None
+        raise worded(error, text, file, brackets[-1] if brackets else None, quote) from None
     finally:
         loader.dispose()
     return root
@@ -159,7 +166,7 @@ def _alias(event: Any, anchors: dict[str, _Node], file: str, position: tuple[int
 def _scalar(event: Any, file: str, position: tuple[int, int]) -> _Node:
     plain = event.style in (None, "")
     tag = _check_tag(event.tag, ("str", "int", "float", "bool", "null"), file, position)
-    node = _Node("scalar", position, event.value, plain, finished=True)
+    node = _Node("scalar", position, event.value, plain, event.value, finished=True)
     if tag == "str" or (tag is None and not plain):
         node.plain = False
         return node
@@ -189,10 +196,11 @@ def _check_tag(tag: str | None, allowed: tuple[str, ...], file: str, position: t
 class _Unfolding:
     """Makes data of nodes, counting values so that aliases of aliases cannot fill the memory."""
 
-    def __init__(self, file: str, positions: _Table, keys: _Table) -> None:
+    def __init__(self, file: str, positions: _Table, keys: _Table, texts: dict[_Path, str]) -> None:
         self.file = file
         self.positions = positions
         self.keys = keys
+        self.texts = texts
         self.values = 0
 
     def unfold(self, node: _Node, path: _Path, position: tuple[int, int]) -> Any:
@@ -201,6 +209,8 @@ class _Unfolding:
             _refuse(f"the aliases unfold to more than {MAX_VALUES:,} values", self.file, position)
         self.positions[path] = position
         if node.kind == "scalar":
+            if not isinstance(node.value, str):
+                self.texts[path] = node.text
             return node.value
         if node.kind == "list":
             return [self.unfold(child, (*path, at), child.position) for at, (_, child) in enumerate(node.items)]
@@ -221,8 +231,8 @@ class _Unfolding:
             _refuse(f"a key must be text, not a {key.kind}", self.file, key.position)
         if not isinstance(key.value, str):
             shown = "nothing" if key.value is None else str(key.value)
-            quoted = '"null"' if key.value is None else f'"{str(key.value).lower()}"'
-            _refuse(f"a key must be text, not {shown}", self.file, key.position, f"Quote it: {quoted}:")
+            quoted = key.text or "null"
+            _refuse(f"a key must be text, not {shown}", self.file, key.position, f'Quote it: "{quoted}":')
         if key.plain and key.value == "<<":
             hint = "Write the keys out, or name the whole mapping with *name"
             _refuse("merge keys (<<) are not part of YAML 1.2", self.file, key.position, hint)

@@ -30,6 +30,8 @@ class Document:
     """The same for the key that leads to the value."""
     overrides: Mapping[KeyPath, str] = field(default_factory=dict)
     """Where a value came from `--set`: its path and the words of the command line."""
+    texts: Mapping[KeyPath, str] = field(default_factory=dict)
+    """What is written for a value that is no text: `007` for 7, `True` for true."""
 
     def place(self, path: KeyPath, *, key: bool = False) -> Place:
         """Where the value at `path` is written, or its key when `key`, or the nearest thing above it that is."""
@@ -37,6 +39,11 @@ class Document:
             above = path[:length]
             if above in self.overrides:
                 return Place(self.overrides[above])
+            if above and above not in self.positions:
+                # `--set a.b=1` made not only b but also an a that the file does not have.
+                made = next((source for below, source in self.overrides.items() if below[:length] == above), None)
+                if made is not None:
+                    return Place(made)
             if key and length == len(path) and above in self.key_positions:
                 return Place(self.file, *self.key_positions[above])
             # A key that is missing below a mapping is best shown at the mapping's own key.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 MAX_BYTES = 1 << 20
+RUN_KEYS = ("model", "data", "training")
+"""The keys that a run's config needs."""
 
 
 def dump(data: Any) -> str:
@@ -38,13 +41,14 @@ def dump(data: Any) -> str:
     return emit.dump(data)
 
 
-def parse(text: str, file: str, *, empty_ok: bool = False) -> Document:
+def parse(text: str, file: str, *, empty_ok: bool = False, needs: Sequence[str] = RUN_KEYS) -> Document:
     """Parses YAML text whose top level is a mapping.
 
     Args:
         text: the YAML.
         file: what to call it in messages.
         empty_ok: an empty text is an empty mapping instead of an error.
+        needs: the keys that a file of this kind needs, for the hint of an error.
 
     Raises:
         ConfigError: not YAML, or YAML that is refused: duplicate keys, keys that are not text, tags,
@@ -58,32 +62,33 @@ def parse(text: str, file: str, *, empty_ok: bool = False) -> Document:
         line, column = _line_column(text, bad)
         raise ConfigError(
             f"the character U+{ord(text[bad]):04X} is not allowed in YAML",
-            hint='inside double quotes it can be written as an escape, e.g. "\\x1b"',
+            hint='Inside double quotes it can be written as an escape, e.g. "\\x1b"',
             file=file,
             line=line,
             column=column,
         )
     positions: dict[KeyPath, tuple[int, int]] = {}
     keys: dict[KeyPath, tuple[int, int]] = {}
-    data = compose(text, file, positions, keys)
+    texts: dict[KeyPath, str] = {}
+    data = compose(text, file, positions, keys, texts)
     line, column = positions.get((), (1, 1))
     if data is None and () not in positions:
         if empty_ok:
             return Document({}, file)
-        raise ConfigError("the file is empty", hint="It needs at least model:, data: and training:", file=file, line=1)
+        raise ConfigError("the file is empty", hint=f"It needs at least {_listed(needs)}", file=file, line=1)
     if not isinstance(data, dict):
         raise ConfigError(
             f"the top level must be a mapping of keys to values, not {describe(data)}",
-            hint="Begin with a key, e.g. model:",
+            hint=f"Begin with a key, e.g. {needs[0]}:",
             file=file,
             line=line,
             column=column,
         )
-    return Document(data, file, positions, keys)
+    return Document(data, file, positions, keys, texts=texts)
 
 
-def read(path: Path | str, *, empty_ok: bool = False) -> Document:
-    """Parses a YAML file; messages name it as `path` does.
+def read(path: Path | str, *, empty_ok: bool = False, needs: Sequence[str] = RUN_KEYS) -> Document:
+    """Parses a YAML file; messages name it as `path` does. The other arguments are those of `parse`.
 
     Raises:
         UnusableError: there is no such file, or it cannot be opened.
@@ -117,7 +122,13 @@ def read(path: Path | str, *, empty_ok: bool = False) -> Document:
             line=line,
             column=column,
         ) from None
-    return parse(text, file, empty_ok=empty_ok)
+    return parse(text, file, empty_ok=empty_ok, needs=needs)
+
+
+def _listed(keys: Sequence[str]) -> str:
+    """`model:, data: and training:`."""
+    *first, last = [f"{key}:" for key in keys]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _line_column(text: str, index: int) -> tuple[int, int]:

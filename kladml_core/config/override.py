@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from kladml_core.config.compose import compose, forbidden_character, plain_value
 from kladml_core.config.document import Document, KeyPath, describe, dotted
 from kladml_core.errors import ConfigError
 
+V = TypeVar("V")
+_NAMED: tuple[KeyPath, ...] = (("training", "optimizer"), ("training", "lr_scheduler"))
+"""Values that are a name, or a mapping of the name and its arguments."""
 _YAML_STARTS = ("[", "{", '"', "'", "!", "|", ">")
 
 
@@ -21,12 +24,20 @@ def with_overrides(document: Document, overrides: Sequence[str]) -> Document:
     """
     for word in overrides:
         parts, value = split_override(word)
-        document = with_value(document, parts, value, f"--set {word}")
+        written = word.partition("=")[2].strip()
+        document = with_value(document, parts, value, f"--set {word}", written=written)
     return document
 
 
-def with_value(document: Document, parts: Sequence[str], value: Any, source: str) -> Document:
+def with_value(document: Document, parts: Sequence[str], value: Any, source: str, *, written: str = "") -> Document:
     """A copy of `document` with one value put under `parts`; messages about it name `source`.
+
+    Args:
+        document: the values below.
+        parts: the key, in parts.
+        value: what it is to be.
+        source: where that was said.
+        written: the text of which `value` was made, where there is one.
 
     Raises:
         ConfigError: `parts` lead below a plain value or outside of a list.
@@ -34,11 +45,14 @@ def with_value(document: Document, parts: Sequence[str], value: Any, source: str
     data = copy.deepcopy(document.data)
     path = _assign(data, tuple(parts), value, source)
 
-    def without(table: Mapping[KeyPath, Any]) -> dict[KeyPath, Any]:
+    def without(table: Mapping[KeyPath, V]) -> dict[KeyPath, V]:
         return {known: kept for known, kept in table.items() if known[: len(path)] != path}
 
     sources = {**without(document.overrides), path: source}
-    return Document(data, document.file, without(document.positions), without(document.key_positions), sources)
+    texts = without(document.texts)
+    if written and isinstance(value, int | float):
+        texts[path] = written
+    return Document(data, document.file, without(document.positions), without(document.key_positions), sources, texts)
 
 
 def split_override(word: str) -> tuple[tuple[str, ...], Any]:
@@ -88,10 +102,10 @@ def _assign(data: dict[str, Any], parts: tuple[str, ...], value: Any, source: st
                 raise ConfigError(f"{where} is a list of {len(holder)} items and has no item {part!r}", file=source)
             key = int(part)
         elif not isinstance(holder, dict):
-            below = dotted(parts[number:])
             where = dotted(path)
             name = holder if isinstance(holder, str) else "…"
-            hint = f"Set {where} as a whole: {where}={{name: {name}, {below}: …}}"
+            whole = f"Set {where} as a whole: {where}={{name: {name}, {dotted(parts[number:])}: …}}"
+            hint = whole if tuple(path) in _NAMED else None
             raise ConfigError(f"{where} is {describe(holder)} and has no keys below it", hint=hint, file=source)
         path.append(key)
         if last:

@@ -74,7 +74,7 @@ def _check(document: Document, workspace: Path, settings: Settings | None) -> tu
         # A rule knows better what to write instead than the type check at the same place.
         ruled = {fault.path for fault in faults}
         details = [detail for detail in error.errors(include_url=False) if detail["type"] != "kladml_rule"]
-        faults += [fault for fault in (worded(detail, data) for detail in details) if fault.path not in ruled]
+        faults += [fault for fault in (worded(detail, document.texts) for detail in details) if fault.path not in ruled]
     faults = _without_echoes(faults)
     found += [_placed(document, fault) for fault in faults]
     broken = {fault.path for fault in faults}

@@ -242,7 +242,7 @@ def _unknown_name(path: tuple[str | int, ...], what: str, name: str, known: Mapp
 
 
 def _unknown_argument(what: str, name: str, argument: str, known: tuple[str, ...]) -> Fault:
-    hint = suggestion(argument, known, f"{name} takes")
+    hint = suggestion(argument, known, f"the arguments of {name} are")
     return Fault((what, argument), f"{what} {name} has no argument {argument!r}", hint, at_key=True)
 
 

@@ -11,8 +11,11 @@ from pydantic_core import PydanticCustomError
 from kladml_core.config.document import describe
 from kladml_core.config.rules import loss_faults, run_faults
 from kladml_core.config.schema_training import FREE, IDENTITY, Section, TrainingConfig, refusal
+from kladml_core.errors import with_hint
 
 MAX_NAME = 100
+# They change the direction of the text around them: a name that holds one reads as another.
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def name_fault(name: str) -> str | None:
@@ -29,6 +32,11 @@ def name_fault(name: str) -> str | None:
         return "must not begin with a dot"
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
         return "must not hold control characters"
+    turning = next((character for character in name if character in _BIDI), None)
+    if turning is not None:
+        return f"must not hold U+{ord(turning):04X}, which changes the direction of text"
+    if name != name.strip():
+        return "must not begin or end with a space"
     return None
 
 
@@ -143,7 +151,5 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _keep_rules(self) -> Self:
         for fault in (*loss_faults(self.loss), *run_faults(self.model_dump())):
-            raise PydanticCustomError(
-                "kladml_rule", "{message}", {"message": f"{fault.message}" + (f". {fault.hint}" if fault.hint else "")}
-            )
+            raise PydanticCustomError("kladml_rule", "{message}", {"message": with_hint(fault.message, fault.hint)})
         return self

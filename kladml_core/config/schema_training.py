@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from kladml_core.config.document import describe
 from kladml_core.config.names import named
 from kladml_core.config.rules import training_faults
+from kladml_core.errors import with_hint
 
 IDENTITY: JsonDict = {"kladml": "identity"}
 SCHEDULE: JsonDict = {"kladml": "schedule"}
@@ -205,6 +206,6 @@ class TrainingConfig(Section):
             raise PydanticCustomError(
                 "kladml_rule",
                 "{message}",
-                {"message": f"training.{fault.message}" + (f". {fault.hint}" if fault.hint else "")},
+                {"message": with_hint(f"training.{fault.message}", fault.hint)},
             )
         return self

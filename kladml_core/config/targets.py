@@ -75,15 +75,21 @@ def _in_file(file: Path, name: str, label: str, workspace: Path) -> TargetLocati
     if names.dynamic:
         return TargetLocation(str(file), None, name, "unknown")
     public = [known for known, (kind, _) in names.bound.items() if kind != "import" and not known.startswith("_")]
-    close = get_close_matches(first, list(names.bound), n=1, cutoff=0.5)
-    if not close:
-        lowered = {known.lower(): known for known in names.bound}
-        close = [lowered[match] for match in get_close_matches(first.lower(), lowered, n=1, cutoff=0.6)]
-    if close:
-        hint = f"Did you mean {label}:{close[0]}?"
-    else:
-        hint = f"It defines {', '.join(public[:8])}" if public else "It defines nothing"
+    own = [known for known, (kind, _) in names.bound.items() if kind != "import"]
+    # What a module only imports is rarely meant, so that it must be very near.
+    close = _close(first, own, 0.3) or _close(first, list(names.bound), 0.3) or _close(first, own)
+    defines = f"It defines {', '.join(public[:8]) or 'nothing'}"
+    hint = f"Did you mean {label}:{close}?" if close else defines
     raise UnusableError(f"{_shown(file, workspace)} has no {first!r}", hint=hint)
+
+
+def _close(name: str, known: list[str], stricter: float = 0.0) -> str | None:
+    """The known name that is nearest, by its letters or else by its letters in lower case."""
+    close = get_close_matches(name, known, n=1, cutoff=0.5 + stricter)
+    if close:
+        return close[0]
+    lowered = {each.lower(): each for each in known}
+    return next((lowered[near] for near in get_close_matches(name.lower(), lowered, n=1, cutoff=0.6 + stricter)), None)
 
 
 def _file(source: str, workspace: Path) -> Path:
@@ -165,7 +171,7 @@ def _missing(parts: list[str], depth: int, folders: list[Path], searched: list[P
     elif not depth:
         hint = f"Modules are looked up in the workspace {searched[0]}, then where Python looks"
     elif known:
-        hint = f"{'.'.join(parts[:depth])} holds {', '.join(known[:8])}"
+        hint = f"The package {'.'.join(parts[:depth])} holds {', '.join(known[:8])}"
     return UnusableError(f"there is no module {name!r}", hint=hint)
 
 

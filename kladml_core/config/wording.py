@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Union, get_args, get_origin
 
@@ -69,8 +69,13 @@ _EXAMPLES = {
 }
 
 
-def worded(detail: Any, data: Any) -> Fault:
-    """One error of pydantic's as a fault of the config `data`."""
+def worded(detail: Any, texts: Mapping[KeyPath, str]) -> Fault:
+    """One error of pydantic's as a fault of a config.
+
+    Args:
+        detail: what pydantic says of it.
+        texts: what was written for values that are no text, by their paths.
+    """
     path: KeyPath = tuple(detail["loc"])
     kind: str = detail["type"]
     name = dotted(path)
@@ -99,7 +104,8 @@ def worded(detail: Any, data: Any) -> Fault:
             f"{name} must be {words} {describe(int(bound) if bound == int(bound) else bound)}, not {shown}",
             _bound_hint(str(path[-1])),
         )
-    return Fault(path, f"{name} must be {_wanted(kind, path)}, not {shown}", _type_hint(kind, path, value))
+    hint = _type_hint(kind, path, value, texts.get(path))
+    return Fault(path, f"{name} must be {_wanted(kind, path)}, not {shown}", hint)
 
 
 def _wanted(kind: str, path: KeyPath) -> str:
@@ -120,7 +126,7 @@ def _wanted(kind: str, path: KeyPath) -> str:
     return f"a mapping with keys such as {', '.join(list(section.model_fields)[:3])}" if section else "of another type"
 
 
-def _type_hint(kind: str, path: KeyPath, value: Any) -> str | None:
+def _type_hint(kind: str, path: KeyPath, value: Any, written: str | None) -> str | None:
     if value is None and len(path) > 1:
         return "Remove the key to take its default"
     if kind == "model_type" and isinstance(value, str) and path[-1] in ("model", "data"):
@@ -128,7 +134,7 @@ def _type_hint(kind: str, path: KeyPath, value: Any) -> str | None:
     if kind == "bool_type" and isinstance(value, str) and value.lower() in _YES_NO:
         return f"Write {_YES_NO[value.lower()]}"
     if kind == "string_type" and isinstance(value, (int, float)):
-        return f'Quote it: "{str(value).lower() if isinstance(value, bool) else value}"'
+        return f'Quote it: "{written or (str(value).lower() if isinstance(value, bool) else value)}"'
     if kind in ("int_type", "int_from_float") and isinstance(value, float) and value.is_integer():
         return f"Write {int(value)}"
     if kind in ("int_type", "float_type") and isinstance(value, str):
@@ -166,9 +172,17 @@ def _unknown_key(path: KeyPath) -> Fault:
     if meant:
         hint = f"Did you mean {meant}?"
     else:
-        homes = [dotted((*home, known)) for home, fields in sections() if (known := _meant(key, fields, near=False))]
-        hint = f"Did you mean {homes[0]}?" if homes else f"The keys are {', '.join(names)}"
+        homes = [(*home, known) for home, fields in sections() if (known := _meant(key, fields, near=False))]
+        hint = _home_hint(homes[0]) if homes else f"The keys are {', '.join(names)}"
     return Fault(path, f"{key!r} is no key of {where}", hint, at_key=True, meant=meant)
+
+
+def _home_hint(home: tuple[str, ...]) -> str:
+    """Where a key belongs that is written in a section that does not have it."""
+    if len(home) > 1:
+        return f"Did you mean {dotted(home)}?"
+    beside = "data" if home[0] == "model" else "model"
+    return f"Write {home[0]}: at the top level, beside {beside}:"
 
 
 def _meant(key: str, names: Sequence[str], *, near: bool = True) -> str | None:

@@ -13,7 +13,13 @@ Position = tuple[int, int]
 _ALIGN = "Give the keys of one mapping the same indentation"
 
 
-def worded(error: yaml.YAMLError, text: str, file: str, open_bracket: Position | None) -> ConfigError:
+def worded(
+    error: yaml.YAMLError,
+    text: str,
+    file: str,
+    open_bracket: Position | None,
+    quote: tuple[Position, int] | None = None,
+) -> ConfigError:
     """The error to raise.
 
     Args:
@@ -21,6 +27,7 @@ def worded(error: yaml.YAMLError, text: str, file: str, open_bracket: Position |
         text: the whole YAML.
         file: what to call it.
         open_bracket: 1-based line and column of the innermost [ or { that was open.
+        quote: where the value before the error opened, and its last line, where it is quoted and several lines long.
     """
     problem = str(getattr(error, "problem", None) or error)
     context = str(getattr(error, "context", None) or "")
@@ -33,7 +40,11 @@ def worded(error: yaml.YAMLError, text: str, file: str, open_bracket: Position |
     place, hint = here, None
     message = f"this is not YAML: {problem}"
 
-    if re.match(r" *\t", shown) or "'\\t'" in problem:
+    if quote and here[0] == quote[1]:
+        # Left open by mistake, it took all up to the opening quote of a later value, and only there goes wrong.
+        place, message = quote[0], f"the quote that opens here is closed only on line {quote[1]}, where more follows"
+        hint = "Close it with the same quote"
+    elif re.match(r" *\t", shown) or "'\\t'" in problem:
         place = (here[0], shown.find("\t") + 1 or here[1])
         message, hint = "a tab is used for indentation", "Indent with spaces"
     elif "quoted scalar" in context:

@@ -105,7 +105,7 @@ def register(
         UnusableError: the file is missing, no data file, or the registration cannot be written.
     """
     if not _NAME.fullmatch(name) or name.endswith((".npz", ".safetensors")):
-        raise ConfigError(f"{name!r} cannot name a dataset", hint="use at most 100 characters, no / and no leading dot")
+        raise ConfigError(f"{name!r} cannot name a dataset", hint="Use at most 100 characters, no / and no leading dot")
     if (path is None) == (target is None):
         raise ConfigError(f"dataset {name!r} needs either a path or a target")
     file = load_settings(workspace).data / FOLDER / f"{name}.yaml"
@@ -144,7 +144,7 @@ def read_dataset(path: Path) -> DatasetRegistration:
         UnusableError: there is no such file.
         ConfigError: it is wrong, with its place and a suggestion.
     """
-    document = read(path)
+    document = read(path, needs=("name", "path"))
     data = document.data
     for key, value in data.items():
         if key not in _KINDS:

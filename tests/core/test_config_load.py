@@ -211,7 +211,11 @@ def test_an_override_may_be_a_list_a_mapping_or_quoted() -> None:
         ("training.max_epochs", "there is no = in it"),
         (".x=1", "a part of the key is empty"),
         ("=1", "a part of the key is empty"),
-        ("a.b=1", "a is 'text' and has no keys below it. Set a as a whole: a={name: text, b: …}"),
+        (
+            "training.optimizer.lr=1",
+            "training.optimizer is 'sgd' and has no keys below it. "
+            "Set training.optimizer as a whole: training.optimizer={name: sgd, lr: …}",
+        ),
         ("list.7=1", "list is a list of 1 items and has no item '7'"),
         ("a=[1", "is not closed"),
         ("a=\x1b[31m", "U+001B is not allowed"),
@@ -220,9 +224,29 @@ def test_an_override_may_be_a_list_a_mapping_or_quoted() -> None:
 )
 def test_a_wrong_override_is_refused_by_its_words(word: str, says: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        with_overrides(parse("a: text\nlist: [1]", "c.yaml"), [word])
+        with_overrides(parse("a: text\nlist: [1]\ntraining: {optimizer: sgd}", "c.yaml"), [word])
     assert says in str(caught.value)
     assert caught.value.file == f"--set {word}"
+
+
+def test_keys_below_a_value_that_is_no_name_are_refused_without_advice() -> None:
+    with pytest.raises(ConfigError) as caught:
+        with_overrides(parse("training: {max_epochs: 3}", "c.yaml"), ["training.max_epochs.x=3"])
+    assert str(caught.value).endswith("training.max_epochs is 3 and has no keys below it")
+
+
+def test_what_is_written_is_remembered_where_it_means_no_text() -> None:
+    document = parse('a: 007\nb: [True, x, "1"]', "c.yaml")
+    assert document.texts == {("a",): "007", ("b", 0): "True"}
+    changed = with_overrides(document, ["a=0x10", "b.0=no", "c='3'"])
+    assert changed.texts == {("a",): "0x10"}
+
+
+def test_an_empty_file_is_told_what_a_file_of_its_kind_needs(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="It needs at least model:, data: and training:"):
+        parse("", "c.yaml")
+    with pytest.raises(ConfigError, match=r"It needs at least name: and path:$"):
+        parse("", "d.yaml", needs=("name", "path"))
 
 
 def test_a_file_that_is_not_there_is_unusable_and_a_near_one_is_named(tmp_path: Path) -> None:

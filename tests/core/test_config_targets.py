@@ -107,7 +107,7 @@ def test_a_target_is_found_where_it_is_defined(
         ("mod:declared", "mod.py has no 'declared'"),
         ("mdo:Net", "there is no module 'mdo'. Did you mean mod?"),
         ("deep.err.net:Inner", "there is no module 'deep.err'. Did you mean deep.er.net?"),
-        ("deep.zzz:Inner", "there is no module 'deep.zzz'. deep holds er"),
+        ("deep.zzz:Inner", "there is no module 'deep.zzz'. The package deep holds er"),
         ("mod.sub:Net", "mod is a module and holds no other. It is mod.py"),
         ("qqqqqqqq:Net", "there is no module 'qqqqqqqq'. Modules are looked up in the workspace"),
         ("skleran.datasets:load", "there is no module 'skleran'. Did you mean sklearn.datasets?"),
@@ -253,3 +253,10 @@ def test_an_import_without_end_is_ended_with_all_it_started(workspace: Path) -> 
         signature("bad:f", workspace, timeout=6.0)
     state = Path(f"/proc/{(workspace / 'child').read_text()}/stat")
     assert not state.exists() or state.read_text().split()[2] == "Z"
+
+
+def test_what_a_module_defines_is_suggested_before_what_it_imports(tmp_path: Path) -> None:
+    (tmp_path / "m.py").write_text("import torch\nfrom far import Nearby\nclass Net: ...\ndef load(): ...\n")
+    for name, says in (("nosuch", "It defines Net, load"), ("lod", "Did you mean m.py:load"), ("Nearb", "m.py:Nearby")):
+        with pytest.raises(UnusableError, match=says):
+            find_target(f"m.py:{name}", tmp_path)

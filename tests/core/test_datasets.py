@@ -102,6 +102,9 @@ def test_a_wrong_registration_is_told_at_its_line(workspace: Path) -> None:
     with pytest.raises(ConfigError, match="Did you mean path") as caught:
         read_dataset(file)
     assert (caught.value.line, caught.value.column) == (2, 1)
+    file.write_text("")
+    with pytest.raises(ConfigError, match=r"the file is empty\. It needs at least name: and path:"):
+        read_dataset(file)
     file.write_text("name: wrong\npath: numbers.npz\nrows: many\n")
     with pytest.raises(ConfigError, match="whole number") as caught:
         read_dataset(file)
