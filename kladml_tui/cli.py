@@ -60,7 +60,7 @@ def _run(arguments: Sequence[str]) -> int:
     if missing:
         raise UnusableError(
             f"the command line needs {', '.join(missing)}, which the cli extra installs",
-            hint="pip install 'kladml-tui[cli]', or run `python -m kladml_core.runs.launch CONFIG`",
+            hint="Run `pip install 'kladml-tui[cli]'`, or `python -m kladml_core.runs.launch CONFIG`",
         )
     if not arguments:
         # The app is the common case, and a screen that opens at once need not parse options first.

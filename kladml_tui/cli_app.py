@@ -25,7 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 config_commands = typer.Typer(
-    help="Configs of runs.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+    help="Configs of runs.", invoke_without_command=True, add_completion=False, rich_markup_mode=None
 )
 app.add_typer(config_commands, name="config")
 cli_runs.add_commands(app)
@@ -63,11 +63,11 @@ def open_or_run(
     given = [name for name, value in only_run.items() if value]
     if run is None and given:
         raise ConfigError(
-            f"{given[0]} here belongs to --run CONFIG", hint="commands take their options after their name"
+            f"{given[0]} here belongs to --run CONFIG", hint="Commands take their options after their name"
         )
     if context.invoked_subcommand is not None:
         if run is not None:
-            raise ConfigError("--run stands alone", hint=f"leave out {context.invoked_subcommand!r}")
+            raise ConfigError("--run stands alone", hint=f"Leave out {context.invoked_subcommand!r}")
         context.obj = workspace
         return
     if run is None:
@@ -112,7 +112,8 @@ def init(
         print_rows(("made",), [(str(path),) for path in made])
     else:
         print("everything was there already")
-    there = f"cd {quote(str(directory))} && " if root != Path.cwd() else ""
+    dashes = "-- " if str(directory).startswith("-") else ""
+    there = f"cd {dashes}{quote(str(directory))} && " if root != Path.cwd() else ""
     shown = config.relative_to(root) if config and config.is_relative_to(root) else config
     print(inert(f"next: {there}kladml-tui" + (f" --run {quote(str(shown))}" if shown else "")))
 
@@ -131,6 +132,14 @@ def themes(json: Json = False) -> None:
         )
     for notice in notices:
         print(inert(notice), file=sys.stderr)
+
+
+@config_commands.callback()
+def config_help(context: typer.Context) -> None:
+    """Configs of runs."""
+    if context.invoked_subcommand is None:
+        print(inert(context.get_help(), newlines=True), file=sys.stderr)
+        raise typer.Exit(ExitCode.BAD_TEXT)
 
 
 @config_commands.command("check")

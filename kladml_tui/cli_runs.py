@@ -53,7 +53,7 @@ def runs(
     from kladml_core.workspace.rows import run_row
 
     if status is not None and status not in STATUSES:
-        raise ConfigError(f"there is no status {status!r}", hint=f"it is one of {', '.join(STATUSES)}")
+        raise ConfigError(f"there is no status {status!r}", hint=f"It is one of {', '.join(STATUSES)}")
     data = settings_of(choose_workspace(workspace or above(context))).data
     rows = sorted(
         (run_row(RunDirectory(path)) for path in all_runs(data)), key=lambda row: row.status.created or 0, reverse=True
@@ -74,6 +74,7 @@ def runs(
 def show(context: typer.Context, run: Run, workspace: Workspace = None, json: Json = False) -> None:
     """Tells what a run is, how it stands, its metrics and its checkpoints."""
     from kladml_core.runs.checkpoint_list import list_checkpoints
+    from kladml_core.runs.event_text import size_text
     from kladml_core.runs.files import read_object
     from kladml_core.workspace.rows import run_row
 
@@ -98,7 +99,7 @@ def show(context: typer.Context, run: Run, workspace: Workspace = None, json: Js
         print_rows(("metric", "last", "@", "min", "@", "max", "@"), lines)
     if checkpoints:
         print()
-        lines = [(one.name, str(one.step), f"{one.bytes / 1e6:.1f} MB", _marks(one)) for one in checkpoints]
+        lines = [(one.name, str(one.step), size_text(one.bytes), _marks(one)) for one in checkpoints]
         print_rows(("checkpoint", "step", "size", ""), lines)
 
 

@@ -78,7 +78,7 @@ def outside_editor() -> list[str]:
     """
     command = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not command:
-        raise UnusableError("$EDITOR is not set", hint="e edits here in the app")
+        raise UnusableError("$EDITOR is not set", hint="Press e to edit it here")
     try:
         return shlex.split(command)
     except ValueError as error:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 
 from kladml_core.errors import UnusableError
-from kladml_core.settings import find_workspace
+from kladml_core.settings import FILE_NAME, Settings, find_workspace, load_settings
 
-NO_WORKSPACE = "run `kladml-tui init DIR --example digits` to make one, or name one with --workspace"
+NO_WORKSPACE = "Run `kladml-tui init DIR --example digits` to make one, or name one with --workspace"
 
 
 def choose_workspace(named: Path | None, config: Path | None = None) -> Path:
@@ -33,6 +36,38 @@ def choose_workspace(named: Path | None, config: Path | None = None) -> Path:
 
 
 def choose_config(config: Path, workspace: Path) -> Path:
-    """A config as the person named it: relative to the current directory, else to the workspace."""
-    inside = workspace / config
-    return inside if not config.exists() and inside.exists() else config
+    """A config as the person named it: relative to the current directory, else to the workspace, else to one of the
+    workspace's folders of configs.
+
+    Raises:
+        UnusableError: there is none.
+        ConfigError: kladml.yaml is wrong.
+    """
+    settings = load_settings(workspace)
+    places = (Path(), workspace, *settings.config_dirs)
+    for place in places:
+        found = place / config
+        if found.exists():
+            return found
+    close = _nearest(config, places)
+    hint = f"Did you mean {close}?" if close else f"Looked for it here, in {workspace} and its {_folders(settings)}"
+    raise UnusableError("there is no such file", hint=hint, file=str(config))
+
+
+def _nearest(config: Path, places: Iterable[Path]) -> Path | None:
+    """The config file with the name most like that of `config`: beside where it would be, or in one of `places`."""
+    found: dict[str, Path] = {}
+    for folder in (*(place / config.parent for place in places), *places):
+        try:
+            names = [entry.name for entry in os.scandir(folder) if entry.name.endswith((".yaml", ".yml"))]
+        except (OSError, ValueError):
+            continue
+        for name in sorted(names):
+            if name != FILE_NAME:
+                found.setdefault(name, folder / name)
+    close = get_close_matches(config.name, found, n=1, cutoff=0.5)
+    return found[close[0]] if close else None
+
+
+def _folders(settings: Settings) -> str:
+    return ", ".join(settings.workspace.configs) or "folders of configs, of which it has none"

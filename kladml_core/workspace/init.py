@@ -22,8 +22,7 @@ EXAMPLES = {"digits": "digits.yaml", "tiny-gpt": "tiny_gpt.yaml", "diabetes": "d
 _SETTINGS = """\
 # A KladML workspace: everything that is not said here has its default.
 workspace:
-  name: {name}
-  data_dir: data               # runs, datasets and databases
+{name}  data_dir: data               # runs, datasets and databases
   configs: [data/configs]      # the folders whose YAML files are listed as configs
 ui:
   theme: kladml-dark           # or kladml-light
@@ -38,7 +37,7 @@ def init_workspace(directory: Path, example: str | None = None) -> list[Path]:
         example: digits, tiny-gpt or diabetes: its config, ready to be launched and changed.
 
     Returns:
-        the files that were made, in order.
+        the files that were made, in order, absolute.
 
     Raises:
         ConfigError: there is no such example.
@@ -53,7 +52,8 @@ def init_workspace(directory: Path, example: str | None = None) -> list[Path]:
     made: list[Path] = []
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        _write(directory / FILE_NAME, _SETTINGS.format(name=_yaml_text(directory.resolve().name)), made)
+        directory = directory.resolve()
+        _write(directory / FILE_NAME, _SETTINGS.format(name=_name_line(directory.name)), made)
         settings = load_settings(directory)
         for folder in (configs_of(settings), settings.data / "datasets"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -78,10 +78,15 @@ def _write(path: Path, text: str, made: list[Path]) -> None:
         made.append(path)
 
 
-def _yaml_text(name: str) -> str:
+def _name_line(name: str) -> str:
+    """The workspace's name as a line of YAML; none where the folder's name is no text that YAML could hold."""
     from kladml_core.config.load import dump
 
-    return dump({"name": name or "workspace"}).removeprefix("name:").strip()
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return ""
+    return f"  {dump({'name': name or 'workspace'}).strip()}\n"
 
 
 def _config(example: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +93,19 @@ def test_a_place_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UnusableError):
         init_workspace(tmp_path / "file" / "w")
+
+
+def test_a_directory_whose_name_is_no_text_gives_the_workspace_no_name(tmp_path: Path) -> None:
+    root = tmp_path / os.fsdecode(b"lab\xff")
+    try:
+        init_workspace(root, "diabetes")
+    except UnusableError:
+        pytest.skip("this file system takes no such name")
+    assert load_settings(root).workspace.name is None
+    assert load_settings(root).config_dirs[0].is_dir()
+
+
+def test_what_was_made_is_told_by_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = init_workspace(Path("lab"), "digits")
+    assert len(made) == 6 and all(path.is_absolute() and path.is_file() for path in made)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kladml_core.backends.run_log import RunLog
+from kladml_core.runs.checkpoint_list import MANIFEST, seal
 from kladml_core.runs.rundir import RunDirectory
 from tests.system.command import COMMAND, ROOT, environment, json_lines, kladml
 
@@ -94,6 +95,41 @@ def test_a_config_is_looked_for_here_and_then_in_the_workspace(workspace: Path) 
     assert done.returncode == 2 and "a.yaml:" in done.stderr
 
 
+def test_a_config_is_looked_for_in_the_folders_of_configs_too(workspace: Path) -> None:
+    (workspace / "data" / "configs" / "deep.yaml").write_text("model: [\n")
+    done = kladml("config", "check", "deep.yaml", cwd=workspace)
+    assert done.returncode == 2 and "data/configs/deep.yaml:1:8" in done.stderr
+    missing = kladml("--run", "dep.yaml", cwd=workspace)
+    assert missing.returncode == 3
+    assert f"dep.yaml: there is no such file. Did you mean {workspace}/data/configs/deep.yaml?" in missing.stderr
+    unlike = kladml("--run", "qqqqqqq.yaml", "--json", cwd=workspace)
+    assert unlike.returncode == 3 and "data/configs" in json_lines(unlike.stdout)[0]["hint"]
+
+
+def test_a_group_of_commands_alone_shows_its_help_and_nothing_else(workspace: Path) -> None:
+    done = kladml("config", cwd=workspace)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: kladml-tui config") and "check" in done.stderr
+    assert "kladml-tui: " not in done.stderr
+
+
+def test_a_suggestion_ends_its_sentence_itself(workspace: Path) -> None:
+    done = kladml("config", "chek", cwd=workspace)
+    assert done.returncode == 2 and "?. " not in done.stderr
+
+
+def test_small_checkpoints_have_a_size(workspace: Path) -> None:
+    run = _ended_run(workspace, "good", "finished", 0)
+    checkpoint = run.checkpoints / "step-0000000001"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "model.safetensors").write_bytes(bytes(20_000))
+    known = {"step": 1, "epoch": 0, "time": 1.0, "seconds": 0.1, "metrics": {}, "best": True, "world_size": 1}
+    files = {"model.safetensors": {"size": 20_000, "sha256": ""}}
+    (checkpoint / MANIFEST).write_bytes(seal({"v": 1, **known, "config_hash": "", "versions": {}, "files": files}))
+    shown = kladml("show", "1", cwd=workspace).stdout
+    assert "step-0000000001  1     20.3 kB" in shown, shown
+
+
 def test_runs_are_listed_with_what_they_did(workspace: Path) -> None:
     finished = _ended_run(workspace, "good", "finished", 0)
     failed = _ended_run(workspace, "bad [/red] \x1b[31m", "failed", 70)
@@ -154,6 +190,10 @@ def test_init_says_what_it_made_and_what_comes_next(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "next: cd 'my lab' && kladml-tui --run data/configs/digits.yaml"
     again = json.loads(kladml("init", "my lab", "--json", cwd=tmp_path).stdout)
     assert again["made"] == []
+    made = json.loads(kladml("init", "other", "--example", "digits", "--json", cwd=tmp_path).stdout)["made"]
+    assert len(made) == 6 and all(path.startswith(f"{tmp_path}/other/") for path in made)
+    dashed = kladml("init", "--", "-lab", cwd=tmp_path)
+    assert dashed.stdout.splitlines()[-1] == "next: cd -- -lab && kladml-tui"
 
 
 def test_a_config_without_a_problem_says_so(tmp_path: Path) -> None:
