@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from textual import on, work
 from textual.app import App
 from textual.command import Provider
 from textual.screen import Screen
-from textual.worker import Worker
+from textual.worker import Worker, WorkerError
 
 from kladml_core.settings import load_settings
 from kladml_tui import faults, themes
@@ -192,7 +193,39 @@ class KladMLApp(App[None]):
     # Leaving
 
     async def action_quit(self) -> None:
-        """Leaves the app and says what goes on."""
+        """Leaves the app and says what goes on; an editor with unsaved text asks first."""
+        editor = self._editor
+        if editor is None or not editor.unsaved:
+            await self._leave()
+            return
+        from kladml_tui.screens.ask import Ask  # loaded with the editor
+
+        if isinstance(self.screen, Ask):
+            notice(self, "Answer the question first; esc goes back.", "warning")
+        else:
+            self._close_and_leave(editor)
+
+    @property
+    def _editor(self) -> ConfigEditor | None:
+        """The editor that is open, be it under a question or its help."""
+        if len(self.screen_stack) == 1:
+            return None
+        from kladml_tui.screens.editor import ConfigEditor
+
+        return next((screen for screen in reversed(self.screen_stack) if isinstance(screen, ConfigEditor)), None)
+
+    @work(group="quit", exclusive=True, exit_on_error=False)
+    async def _close_and_leave(self, editor: ConfigEditor) -> None:
+        """Has the editor ask its own closing question, and leaves only once it is closed."""
+        while self.screen is not editor:
+            self.pop_screen()
+        closing: Any = editor.action_close()
+        with suppress(WorkerError):  # what went wrong is told where the worker's state changes
+            await closing.wait()
+        if editor not in self.screen_stack:
+            await self._leave()
+
+    async def _leave(self) -> None:
         self.workbench.remember()
         await self._save_state()
         count = len(self.workbench.look.live)
@@ -203,6 +236,9 @@ class KladMLApp(App[None]):
 
     def action_help_quit(self) -> None:
         """Ctrl-C: says how to leave."""
+        if self._editor is not None:
+            notice(self, "esc, then q closes the editor; ctrl+q leaves the app. Runs go on.")
+            return
         notice(self, "q leaves the app; runs go on.")
 
     async def on_unmount(self) -> None:

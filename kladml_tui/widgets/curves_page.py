@@ -12,6 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from kladml_tui.text import one_line
+from kladml_tui.text import width as cells_of
 from kladml_tui.widgets.event_list import EventList
 
 if TYPE_CHECKING:
@@ -85,8 +86,13 @@ class CurvesPage(Vertical):
             self._draw()
 
     def on_resize(self) -> None:
-        """Events only where the chart has room enough."""
+        """Events only where the chart has room enough; as many groups as there is room for."""
         self.query_one("#recent").display = self.size.height >= _ROOM_FOR_EVENTS
+        self._show_groups()
+
+    def on_show(self) -> None:
+        """While it was hidden it had no width to write the groups in."""
+        self._show_groups()
 
     def _draw(self) -> None:
         snapshot = self._snapshot
@@ -104,16 +110,26 @@ class CurvesPage(Vertical):
             curve_group.epochs(snapshot.events),
         )
         self.query_one("#recent", EventList).show(snapshot.events)
-        self.query_one("#groups", Static).update(self._group_line(group))
+        self._show_groups()
 
-    def _group_line(self, chosen: str) -> Content:
+    def _show_groups(self) -> None:
+        if self._snapshot is not None and self._chart is not None and self.size.width:
+            self.query_one("#groups", Static).update(self._group_line(self.size.width))
+
+    def _group_line(self, width: int) -> Content:
+        """The groups; where not all fit, which of how many is chosen, and then from the start or from that one."""
+        names = list(self._groups)
+        if not names:
+            return Content.styled(" no values yet", "$muted")
+        chosen = names.index(self._group) if self._group in names else 0
         parts: list[tuple[str, str]] = []
-        for name in self._groups:
-            style = "$foreground bold underline" if name == chosen else "$muted"
+        first = 0
+        if sum(cells_of(name) + 2 for name in names) > width:
+            count = f" {chosen + 1}/{len(names)} "
+            parts.append((count, "$accent"))
+            upto = len(count) + sum(cells_of(name) + 2 for name in names[: chosen + 1])
+            first = chosen if upto > width else 0
+        for index, name in enumerate(names[first:], first):
+            style = "$foreground bold underline" if index == chosen else "$muted"
             parts += [(" ", ""), (one_line(name), style), (" ", "")]
-        line = Content.assemble(*parts)
-        return (
-            line.truncate(max(1, self.size.width), ellipsis=True)
-            if parts
-            else Content.styled(" no values yet", "$muted")
-        )
+        return Content.assemble(*parts).truncate(width, ellipsis=True)
