@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual import work
 from textual.app import SuspendNotSupported
+from textual.binding import Binding
 
 from kladml_core.errors import KladMLError
 from kladml_tui.commands import BY_ID, Scope
@@ -53,7 +55,9 @@ class RunKeys(PaneKeys):
             return False
         if action in ("stop", "terminate"):
             return line.status.live
-        return not line.status.live and line.status.status != "finished"
+        # Without a step there is no checkpoint to go on from, but an attempt after the first began from one.
+        begun = line.status.step > 0 or (line.status.attempt or 0) > 1
+        return begun and not line.status.live and line.status.status != "finished"
 
     @property
     def run_here(self) -> RunDirectory | None:
@@ -228,11 +232,14 @@ class RunKeys(PaneKeys):
         """What the keys do here."""
         from kladml_tui.screens.help import Help, keys_now
 
-        here = {
-            active.binding.id: active.binding
-            for active in self.active_bindings.values()
-            if active.binding.id is not None and active.binding.id not in BY_ID and active.node is not self.app
-        }
+        here: dict[str, Binding] = {}
+        for active in self.active_bindings.values():
+            binding = active.binding
+            if binding.id is None or binding.id in BY_ID or active.node is self.app:
+                continue
+            # A binding of several keys is active once for each of them.
+            known = here.get(binding.id)
+            here[binding.id] = binding if known is None else replace(known, key=f"{known.key},{binding.key}")
         names = {"tree": "the workspace", "runs": "the list of runs"}
         title = names.get(self.pane) or (f"the run's {self.view.tab}" if self.runs.display else self.preview.page)
         first: tuple[Scope, ...] = ("config",) if self.config_here is not None else ("run",)

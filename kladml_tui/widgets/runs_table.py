@@ -19,6 +19,10 @@ from kladml_tui.widgets.row_list import RowList
 if TYPE_CHECKING:
     from kladml_core.runs.rundir import RunDirectory
 
+_EPOCH_CELLS = 7
+_STEP_CELLS = 11
+_FIGURE_CELLS = 22
+
 
 @dataclass(frozen=True)
 class Column:
@@ -176,7 +180,7 @@ class RunsTable(RowList):
             )
         parts: list[str | tuple[str, str]] = [(GLYPHS.get(line.word, "·"), f"$state-{line.word}"), " "]
         for column, cells in self._columns(width):
-            text = shorten(column.text(line), cells)
+            text = shorten(column.text(line), cells, keep="end" if column.title == "run" else "start")
             filled = text.rjust(cells - cells_of(text) + len(text)) if column.right else pad(text, cells)
             style = column.style
             if column.title == "status":
@@ -187,7 +191,9 @@ class RunsTable(RowList):
         return Content.assemble(*parts)
 
     def _padded(self, reference: str, width: int) -> str:
-        return pad(self._short(reference), self._columns(width)[0][1])
+        cells = self._columns(width)[0][1]
+        # The run's own name is at the end of the reference.
+        return pad(shorten(self._short(reference), cells, keep="end"), cells)
 
     def _short(self, reference: str) -> str:
         return reference.removeprefix(f"{self._prefix}/") if self._prefix else reference
@@ -203,9 +209,9 @@ class RunsTable(RowList):
         return [
             Column("run", max(8, name_cells), lambda line: self._short(line.reference), 9, style="bold"),
             Column("status", 8, lambda line: line.word, 8),
-            Column("epoch", 7, _epoch, 5, right=True),
-            Column("step", 11, _step, 6, right=True),
-            Column("last value", 22, _figure, 7),
+            Column("epoch", _EPOCH_CELLS, _epoch, 5, right=True),
+            Column("step", _STEP_CELLS, _step, 6, right=True),
+            Column("last value", _FIGURE_CELLS, _figure, 7),
             Column("took", 7, lambda line: duration(line.took), 4, right=True, style="$muted"),
             Column("ETA", 7, lambda line: duration(line.left), 3, right=True, style="$accent"),
             Column("started", 16, lambda line: moment(line.status.started or line.status.created), 2, style="$muted"),
@@ -228,18 +234,24 @@ def _begun(line: RunLine) -> bool:
 
 
 def _epoch(line: RunLine) -> str:
-    return progress(line.status.epoch, line.status.total_epochs) if _begun(line) else ""
+    text = progress(line.status.epoch, line.status.total_epochs) if _begun(line) else ""
+    return text if len(text) <= _EPOCH_CELLS else str(line.status.epoch)
 
 
 def _step(line: RunLine) -> str:
     text = progress(line.status.step, line.status.total_steps) if _begun(line) else ""
-    return text if len(text) <= 11 else str(line.status.step)
+    return text if len(text) <= _STEP_CELLS else str(line.status.step)
 
 
 def _figure(line: RunLine) -> str:
     if line.figure is None:
         return ""
-    return f"{line.figure.metric} {number(line.figure.value)} @{line.figure.step}"
+    value = number(line.figure.value)
+    text = f"{line.figure.metric} {value} @{line.figure.step}"
+    if cells_of(text) <= _FIGURE_CELLS:
+        return text
+    # Digits are never cut: a part of a number is another number.
+    return f"{shorten(line.figure.metric, _FIGURE_CELLS - 1 - len(value))} {value}"
 
 
 def _why(line: RunLine) -> str:
