@@ -120,3 +120,16 @@ def test_every_schedule_that_may_be_named_can_be_made() -> None:
     for name, arguments in SCHEDULES.items():
         schedule = make_schedule(name, {key: values.get(key, 0.1) for key in arguments}, total=100)
         assert 0 <= schedule.factor(50) <= 1
+
+
+def test_readme_names_every_key_of_training_as_the_schema_does() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    waiting: list[tuple[str, ...]] = [("training",)]
+    while waiting:
+        path = waiting.pop()
+        for key in schema_keys(path):
+            if key.section:
+                waiting.append((*path, key.name))
+                continue
+            name = ".".join((*path[1:], key.name))
+            assert f"| `{name}` | `{key.default}` | {key.change} | {key.help.rstrip('.')} |" in text
