@@ -16,7 +16,7 @@ from shlex import quote
 from typing import Any, Protocol, TextIO
 
 from kladml_core.backends.console_publisher import ConsolePublisher
-from kladml_core.errors import KladMLError
+from kladml_core.errors import KladMLError, with_hint
 from kladml_core.runs.event_text import figure
 from kladml_core.runs.files import to_jsonable
 from kladml_core.runs.plain import inert
@@ -199,8 +199,7 @@ def ending(terminal: Mapping[str, Any]) -> str:
     place = ":".join(str(terminal[key]) for key in ("file", "line", "column") if terminal.get(key) is not None)
     what = str(terminal.get("message") or terminal.get("reason") or kind)
     text = f"{place}: {what}" if place else what
-    if terminal.get("hint"):
-        text = f"{text}. {terminal['hint']}"
+    text = with_hint(text, str(terminal["hint"]) if terminal.get("hint") else None)
     if terminal.get("resumable") and terminal.get("run"):
         text = f"{text}\nresume it with: kladml-tui resume {terminal['run']}"
     return inert(f"{kind} (exit code {terminal.get('exit_code')}): {text}", newlines=True)

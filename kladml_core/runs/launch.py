@@ -307,7 +307,7 @@ def _refuse_other_identity(before: RunConfig, after: RunConfig, run: RunDirector
         told = "; ".join(f"{key}: {old!r} → {new!r}" for key, old, new in changes)
         raise ConfigError(
             f"{run.reference} cannot be resumed with another {', '.join(key for key, _, _ in changes)} ({told})",
-            hint="clone it to train a different run",
+            hint="press n on it in the app, or copy its config.yaml, to train a different run",
         )
 
 
