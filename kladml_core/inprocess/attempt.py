@@ -202,9 +202,6 @@ def _require_resumable(run: RunDirectory, plan: Plan, text: str) -> None:
 
 
 def _record(plan: Plan, attempt: Attempt, directory: Path) -> dict[str, Any]:
-    git = provenance.git_state(plan.code)
-    if git is not None and git.patch:
-        (directory / "uncommitted.patch").write_bytes(git.patch)
     return {
         "v": 1,
         "attempt": attempt.number,
@@ -215,10 +212,7 @@ def _record(plan: Plan, attempt: Attempt, directory: Path) -> dict[str, Any]:
         "overrides": [],
         "warnings": [],
         "launcher_pid": os.getpid(),
-        **provenance.machine(),
-        "versions": provenance.versions(),
-        "git": None if git is None else git.to_json(),
-        "environment": provenance.environment(),
+        **provenance.record(directory, plan.code),
         "source": {"file": str(attempt.run.config), "positions": {}},
     }
 

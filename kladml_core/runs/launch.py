@@ -265,9 +265,6 @@ def _worker_environment(plan: Plan) -> dict[str, str]:
 
 
 def _record(plan: Plan, command: Sequence[str], attempt: int, directory: Path) -> dict[str, Any]:
-    git = provenance.git_state(_code_location(plan))
-    if git is not None and git.patch:
-        (directory / "uncommitted.patch").write_bytes(git.patch)
     positions = {} if attempt > 1 else plan.document.dotted_positions()
     return {
         "v": 1,
@@ -278,10 +275,7 @@ def _record(plan: Plan, command: Sequence[str], attempt: int, directory: Path) -
         "overrides": [provenance.mask_override(word) for word in plan.overrides],
         "warnings": list(plan.warnings),
         "launcher_pid": os.getpid(),
-        **provenance.machine(),
-        "versions": provenance.versions(),
-        "git": None if git is None else git.to_json(),
-        "environment": provenance.environment(_worker_environment(plan)),
+        **provenance.record(directory, _code_location(plan), _worker_environment(plan)),
         "source": {
             "file": plan.document.file,
             "positions": {key: list(place) for key, place in positions.items()},

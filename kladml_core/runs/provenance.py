@@ -10,13 +10,16 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
 from kladml_core.runs.processes import host_name
 
 PACKAGES = ("torch", "accelerate", "numpy", "safetensors", "pydantic", "scikit-learn", "mlflow", "textual")
+PATCH_FILE = "uncommitted.patch"
+PACKAGES_FILE = "packages.txt"
+"""Every installed distribution as `name==version`, a line each, which `pip install -r` takes."""
 
 _RECORDED = re.compile(r"(CUDA_|NCCL_|OMP_|MKL_|TORCH_|PYTORCH_|SLURM_|PYTHON)\w*|LANG")
 _SECRET = re.compile(r"pass(word|wd|phrase)?$|secret|token|api_?key|access_?key|private_?key|credential", re.IGNORECASE)
@@ -57,6 +60,49 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def installed() -> dict[str, str]:
+    """Every installed distribution that Python finds, by its normalized name, with its version."""
+    found: dict[str, str] = {}
+    for one in distributions():
+        name = one.metadata["Name"] if one.metadata else None
+        if name:  # a directory that an interrupted install left behind has none
+            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), one.version)  # the first on sys.path is imported
+    return dict(sorted(found.items()))
+
+
+def read_packages(path: Path) -> dict[str, str]:
+    """The distributions that a packages.txt names; empty where there is no such file."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return {}
+    return {name: found for name, sign, found in (line.partition("==") for line in lines) if sign}
+
+
+def record(directory: Path, code: Path, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """Writes what an attempt's code is, its patch and its packages, and returns the part of attempt.json about them.
+
+    Args:
+        directory: the attempt's.
+        code: a file or folder in the repository whose state counts.
+        environ: what training gets.
+
+    Raises:
+        OSError: the directory cannot be written.
+    """
+    git = git_state(code)
+    if git is not None and git.patch:
+        (directory / PATCH_FILE).write_bytes(git.patch)
+    packages = "".join(f"{name}=={found}\n" for name, found in installed().items())
+    (directory / PACKAGES_FILE).write_text(packages, encoding="utf-8")
+    return {
+        **machine(),
+        "versions": versions(),
+        "git": None if git is None else git.to_json(),
+        "environment": environment(environ),
+    }
 
 
 def user_name() -> str:
