@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from enum import IntEnum
 
+from kladml_core.interfaces.unsupported import UnsupportedOperation
+
 _WORD = re.compile(r"[a-z]+(?=[ ,]|$)")
 
 
@@ -90,7 +92,7 @@ class UnusableError(KladMLError):
     exit_code = ExitCode.UNUSABLE
 
 
-class NotSupportedError(UnusableError):
+class NotSupportedError(UnusableError, UnsupportedOperation):
     """A backend, model or machine cannot do what was asked of it."""
 
 

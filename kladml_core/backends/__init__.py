@@ -8,19 +8,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kladml_core.backends.console_publisher import ConsolePublisher
     from kladml_core.backends.env_config import EnvConfig
+    from kladml_core.backends.local_storage import LocalStorage
     from kladml_core.backends.queue_publisher import QueuePublisher
     from kladml_core.backends.run_log import RunLog
+    from kladml_core.backends.s3_storage import S3Storage
     from kladml_core.backends.yaml_config import YamlConfig
 
 _HOMES = {
     "ConsolePublisher": "console_publisher",
     "EnvConfig": "env_config",
+    "LocalStorage": "local_storage",
     "QueuePublisher": "queue_publisher",
     "RunLog": "run_log",
+    "S3Storage": "s3_storage",
     "YamlConfig": "yaml_config",
 }
 
-__all__ = ["ConsolePublisher", "EnvConfig", "QueuePublisher", "RunLog", "YamlConfig"]
+__all__ = [
+    "ConsolePublisher",
+    "EnvConfig",
+    "LocalStorage",
+    "QueuePublisher",
+    "RunLog",
+    "S3Storage",
+    "YamlConfig",
+]
 
 
 def __getattr__(name: str) -> Any:
