@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kladml_core.backends.console_publisher import event_line
-from kladml_core.runs.consoles import best_text, ending, output_text, watch_hint
+from kladml_core.runs.consoles import best_text, ending, output_text, warning_text, watch_hint
 from kladml_core.runs.event_text import figure, metrics_text
 from kladml_core.runs.plain import inert
 from kladml_core.runs.status import RunStatus
@@ -52,6 +52,7 @@ class BarConsole:
         self._status = RunStatus(status="starting")
         self._paces: list[tuple[float, int]] = []
         self._drawn = 0.0
+        self._warned: list[str] = []
         self._live = Live(
             console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
         )
@@ -61,7 +62,7 @@ class BarConsole:
         """Prints an event above the bar; metrics go into the bar."""
         if channel == "metrics":
             self._values.update(message["values"])
-        elif channel == "events" and message.get("kind") not in _UNSAID:
+        elif channel == "events" and message.get("kind") not in _UNSAID and message.get("message") not in self._warned:
             self._console.print(Text(event_line(message), style=_STYLES.get(str(message.get("kind")), "")))
 
     def tick(self, status: RunStatus | None) -> None:
@@ -80,6 +81,11 @@ class BarConsole:
     def say(self, text: str) -> None:
         """Prints a sentence above the bar."""
         self._console.print(Text(inert(text, newlines=True), style="yellow"))
+
+    def warn(self, text: str) -> None:
+        """Says it now, and not a second time when its event comes."""
+        self._warned.append(text)
+        self.say(warning_text(text))
 
     def detached(self, run: str, status: str, path: Path) -> None:
         """Says how to watch it."""

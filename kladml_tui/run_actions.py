@@ -36,6 +36,11 @@ def resume(run: RunDirectory, workspace: Path) -> RunDirectory:
     return resume_run(run, workspace=workspace)
 
 
+def warnings_of(run: RunDirectory) -> tuple[str, ...]:
+    """What its launcher had to say about the run's newest attempt."""
+    return run.warnings(run.latest_attempt() or 1)
+
+
 def stop(run: RunDirectory) -> None:
     """Asks the run to save a checkpoint and stop."""
     request_stop(run, by=BY)

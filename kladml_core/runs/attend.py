@@ -138,6 +138,9 @@ class _Following:
         self._answered = 0
         self._rungs: list[tuple[float, signal.Signals]] = []
         self._over_since: float | None = None
+        if owner:
+            for warning in run.warnings(self._attempt):
+                console.warn(warning)
 
     def follow(self) -> int:
         """Follows to the end, and puts the terminal and the follower in order however it ends."""

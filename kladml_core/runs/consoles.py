@@ -45,6 +45,9 @@ class Console(Protocol):
     def say(self, text: str) -> None:
         """Tells the person something that is not the run's own."""
 
+    def warn(self, text: str) -> None:
+        """Says a warning of the launch, of which the run's events will tell too."""
+
     def detached(self, run: str, status: str, path: Path) -> None:
         """Tells that the run goes on by itself."""
 
@@ -84,6 +87,10 @@ class JsonConsole:
     def say(self, text: str) -> None:
         """Says it on stderr: stdout is for JSON alone."""
         print(inert(text, newlines=True), file=sys.stderr, flush=True)
+
+    def warn(self, text: str) -> None:
+        """Says it on stderr; its event is printed all the same."""
+        self.say(warning_text(text))
 
     def end(self, terminal: Message | None) -> None:
         """Prints what metrics are left, then the terminal event as the last line."""
@@ -129,9 +136,12 @@ class PlainConsole:
 
     def __init__(self, stream: TextIO) -> None:
         self._publisher = ConsolePublisher(stream)
+        self._warned: list[str] = []
 
     def message(self, channel: str, message: Message) -> None:
         """Prints one line, metrics at most one a second; how a run ended is told by its last event alone."""
+        if message.get("kind") == "log" and message.get("message") in self._warned:
+            return
         if channel != "status" or message.get("status") in LIVE:
             self._publisher.publish(channel, message)
 
@@ -141,6 +151,11 @@ class PlainConsole:
     def say(self, text: str) -> None:
         """Says it on stderr."""
         print(inert(text, newlines=True), file=sys.stderr, flush=True)
+
+    def warn(self, text: str) -> None:
+        """Says it on stderr, and not a second time when its event comes."""
+        self._warned.append(text)
+        self.say(warning_text(text))
 
     def end(self, terminal: Message | None) -> None:
         """Prints the last metrics and the terminal event; a failure is told on stderr too."""
@@ -181,6 +196,11 @@ def drop_stdout() -> None:
     descriptor = os.open(os.devnull, os.O_WRONLY)
     os.dup2(descriptor, 1)
     os.close(descriptor)
+
+
+def warning_text(text: str) -> str:
+    """A warning as it is said."""
+    return f"warning: {text}"
 
 
 def watch_hint(run: str, status: str) -> str:

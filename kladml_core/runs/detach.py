@@ -9,6 +9,7 @@ The first process waits for that, and ends with the reason when it fails.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -37,6 +38,9 @@ def main(argv: list[str]) -> None:
 
 def _become(run: RunDirectory, attempt: int, directory: str, command: list[str], log: int, failures: int) -> NoReturn:
     os.setsid()
+    # Python's start takes a moment until the worker listens for itself; the launcher of several never does, and would
+    # leave its workers behind instead of waiting for their last checkpoint.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     now = time.time()
     state = {
         "v": 1,

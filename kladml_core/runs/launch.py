@@ -23,6 +23,7 @@ from kladml_core.runs import provenance
 from kladml_core.runs.checkpoint_list import list_checkpoints
 from kladml_core.runs.files import write_json, write_text_atomic
 from kladml_core.runs.rundir import RunDirectory
+from kladml_core.runs.session_killers import session_killers
 from kladml_core.runs.status import read_status
 from kladml_core.settings import Settings, load_settings
 
@@ -273,7 +274,7 @@ def _record(plan: Plan, command: Sequence[str], attempt: int, directory: Path) -
         "argv": provenance.mask_argv(sys.argv),
         "command": list(command),
         "overrides": [provenance.mask_override(word) for word in plan.overrides],
-        "warnings": list(plan.warnings),
+        "warnings": [*session_killers(), *plan.warnings],
         "launcher_pid": os.getpid(),
         **provenance.record(directory, _code_location(plan), _worker_environment(plan)),
         "source": {

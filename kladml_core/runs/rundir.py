@@ -196,6 +196,11 @@ class RunDirectory:
         """attempt.json of one attempt, or None when it is missing or damaged."""
         return read_object(self.attempt_dir(number) / "attempt.json")
 
+    def warnings(self, number: int) -> tuple[str, ...]:
+        """What the launcher of an attempt had to say about it."""
+        found = (self.read_attempt(number) or {}).get("warnings")
+        return tuple(map(str, found)) if isinstance(found, list) else ()
+
     def _abandoned(self, number: int) -> bool:
         """Whether an attempt was claimed a while ago by a launcher that never came to start it."""
         reached = (self.read_state() or {}).get("attempt")

@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
     try:
         if log is not None:
             control.remove_stale(run.control, attempt)
-            for warning in (run.read_attempt(attempt) or {}).get("warnings", ()):
+            for warning in run.warnings(attempt):
                 log.event("log", level="warning", message=warning)
         result = _train(run, attempt, log if log is not None else NoWriter(), signals, ending)
     except BaseException as error:  # a person's code may raise anything, SystemExit too, and the run must end for it

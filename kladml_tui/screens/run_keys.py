@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _ON_CONFIG = frozenset({"train", "edit", "external"})
 _ON_RUN = frozenset({"stop", "terminate", "resume", "clone", "tab"})
+_WARNING_SECONDS = 15.0
 
 
 class RunKeys(PaneKeys):
@@ -99,6 +100,7 @@ class RunKeys(PaneKeys):
             await self._offer_editor(error, config)
             return
         notice(self.app, f"{run.reference} is starting.", title="Launched")
+        await self._tell_warnings(run)
         self.reveal_run(run)
         self.action_look()
 
@@ -184,7 +186,12 @@ class RunKeys(PaneKeys):
         self._asked.pop(run.reference, None)
         if await self._try(lambda run: self._acts.resume(run, self.settings.root), run, "Not resumed"):
             notice(self.app, f"{run.reference} goes on from its newest checkpoint.", title="Resumed")
+            await self._tell_warnings(run)
             self.action_look()
+
+    async def _tell_warnings(self, run: RunDirectory) -> None:
+        for warning in await asyncio.to_thread(self._acts.warnings_of, run):
+            notice(self.app, warning, "warning", title=run.ref.run, timeout=_WARNING_SECONDS)
 
     @work(group="disk", exit_on_error=False)
     async def action_clone(self) -> None:
