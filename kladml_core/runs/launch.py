@@ -5,33 +5,25 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kladml_core.config.load import Document, dotted, dump, read, with_overrides
+from kladml_core.config.load import Document, read, with_overrides
 from kladml_core.errors import ConfigError, KladMLError, NothingToResumeError, UnusableError
-from kladml_core.runs import provenance
 from kladml_core.runs.checkpoint_list import list_checkpoints
-from kladml_core.runs.files import write_json, write_text_atomic
+from kladml_core.runs.files import write_text_atomic
 from kladml_core.runs.rundir import RunDirectory
-from kladml_core.runs.session_killers import session_killers
+from kladml_core.runs.start import start_attempt
 from kladml_core.runs.status import read_status
 from kladml_core.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from kladml_core.config.schema import RunConfig
-
-START_SECONDS = 20.0
-_WORKER = "kladml_core.training.worker"
 
 
 @dataclass(frozen=True)
@@ -84,7 +76,7 @@ def launch(plan: Plan) -> RunDirectory:
         fingerprints=plan.fingerprints,
     )
     try:
-        _start(run, run.claim_attempt(0), plan)
+        start_attempt(run, run.claim_attempt(0), plan)
     except KladMLError:
         # Nothing has run: an empty run directory would be shown as a damaged run for ever.
         shutil.rmtree(run.path, ignore_errors=True)
@@ -95,12 +87,36 @@ def launch(plan: Plan) -> RunDirectory:
 def resume(run: RunDirectory, *, workspace: Path, overrides: Sequence[str] = ()) -> RunDirectory:
     """Starts the next attempt of a run from its newest checkpoint; the run keeps its name and its curves.
 
+    Raises:
+        NothingToResumeError, ConfigError: as `prepare_resume`.
+        UnusableError: as `prepare_resume`; or another process is starting it, or the worker does not start.
+    """
+    plan, ended = prepare_resume(run, workspace=workspace, overrides=overrides)
+    attempt = run.claim_attempt(ended)
+    before = run.config.read_text(encoding="utf-8")
+    try:
+        start_attempt(run, attempt, plan)
+    except KladMLError:
+        shutil.rmtree(run.attempt_dir(attempt), ignore_errors=True)
+        with suppress(OSError):
+            write_text_atomic(run.config, before)
+        raise
+    return run
+
+
+def prepare_resume(run: RunDirectory, *, workspace: Path, overrides: Sequence[str] = ()) -> tuple[Plan, int | None]:
+    """Checks that a run can go on, and with which config; writes nothing.
+
     Args:
         overrides: changes to the recorded config. Keys that make the run what it is are refused.
 
+    Returns:
+        the plan, and the attempt that was found ended.
+
     Raises:
-        NothingToResumeError: it is live, finished with nothing left to train, or has no checkpoint.
+        NothingToResumeError: it is finished with nothing left to train, or has no checkpoint.
         ConfigError: an override is wrong, or changes what the run is.
+        UnusableError: it is live or damaged.
     """
     status = read_status(run)
     if status.status == "damaged":
@@ -118,16 +134,7 @@ def resume(run: RunDirectory, *, workspace: Path, overrides: Sequence[str] = ())
     document = with_overrides(recorded, overrides)
     plan = _plan(document, workspace, run.config, overrides)
     _refuse_other_identity(_resolve(recorded, workspace, plan.settings), plan.config, run)
-    attempt = run.claim_attempt(status.attempt)
-    before = run.config.read_text(encoding="utf-8")
-    try:
-        _start(run, attempt, plan)
-    except KladMLError:
-        shutil.rmtree(run.attempt_dir(attempt), ignore_errors=True)
-        with suppress(OSError):
-            write_text_atomic(run.config, before)
-        raise
-    return run
+    return plan, status.attempt
 
 
 def wait_until_running(run: RunDirectory, timeout: float | None = None) -> str:
@@ -182,116 +189,6 @@ def _datasets(config: RunConfig, workspace: Path) -> tuple[dict[str, str], tuple
         if registration.fingerprint not in (None, fingerprints[name]):
             warnings.append(f"dataset {name!r} has changed since it was registered: {location}")
     return fingerprints, tuple(warnings)
-
-
-def _start(run: RunDirectory, attempt: int, plan: Plan) -> None:
-    directory = run.attempt_dir(attempt)
-    text = dump(plan.config.model_dump(mode="json"))
-    command = _command(run, attempt, plan)
-    try:
-        write_text_atomic(directory / "config.yaml", text)
-        write_text_atomic(run.config, text)
-        write_json(directory / "attempt.json", _record(plan, command, attempt, directory))
-        run.console_log.touch()
-    except OSError as error:
-        raise UnusableError(f"cannot write {directory}: {error.strerror}", hint="free some space") from error
-    # -P: the workspace may hold a file named like a module of the standard library; only the worker is to see it.
-    starter = [sys.executable, "-P", "-m", "kladml_core.runs.detach", str(run.path), str(attempt), str(plan.workspace)]
-    try:
-        subprocess.run(
-            [*starter, *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            env=_worker_environment(plan),
-            timeout=START_SECONDS,
-            check=True,
-        )
-    except subprocess.CalledProcessError as error:
-        last = error.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise UnusableError(f"the worker could not be started: {last}") from error
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise UnusableError(f"the worker could not be started: {error}") from error
-
-
-def _command(run: RunDirectory, attempt: int, plan: Plan) -> list[str]:
-    processes, place = _processes_here(plan), plan.config.launch
-    worker = ["-m", _WORKER, str(run.path), str(attempt)]
-    if processes == 1 and place.machines == 1:
-        return [sys.executable, *worker]
-    where = ["--standalone"]
-    if place.machines > 1:
-        # The static rendezvous keeps the ranks as they are written: machine 0 holds rank 0, which writes the run.
-        meeting = ["--rdzv-backend=static", f"--rdzv-endpoint={place.rendezvous}"]
-        where = [f"--nnodes={place.machines}", f"--node-rank={place.machine_rank}", *meeting]
-    # --tee gives every line its rank; SIGHUP stays out of the launcher's list, so that a closed terminal ends nothing.
-    options = [*where, f"--nproc-per-node={processes}", "--tee=3", "--signals-to-handle=SIGTERM,SIGINT"]
-    return [sys.executable, "-m", "torch.distributed.run", *options, *worker]
-
-
-def _processes_here(plan: Plan) -> int:
-    """Processes of this machine: as configured, or with `launch.distributed` one for each visible CUDA device."""
-    if not plan.config.launch.distributed:
-        return plan.config.launch.processes
-    return max(plan.config.launch.processes, _cuda_devices())
-
-
-@lru_cache(maxsize=1)
-def _cuda_devices() -> int:
-    # In a process of its own: whoever launches (the app above all) never imports torch.
-    code = "import torch; print(torch.cuda.device_count())"
-    try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60.0, check=True
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise UnusableError(
-            f"the visible devices cannot be counted: {error}", hint="write launch.processes instead of distributed"
-        ) from error
-    return int(done.stdout)
-
-
-def _worker_environment(plan: Plan) -> dict[str, str]:
-    environ = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    # Threads that spin while they wait bring training to a crawl as soon as another job wants the same cores
-    # (measured here: 107 s instead of 8 s, against 19 s); on an idle machine sleeping costs little.
-    environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    processes = _processes_here(plan)
-    if processes > 1 or plan.config.launch.machines > 1:
-        threads = max(1, (os.cpu_count() or 1) // processes)
-        environ.setdefault("OMP_NUM_THREADS", str(threads))
-        environ.setdefault("TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE", "[rank ${rank}] ")
-    return environ
-
-
-def _record(plan: Plan, command: Sequence[str], attempt: int, directory: Path) -> dict[str, Any]:
-    positions = {} if attempt > 1 else plan.document.dotted_positions()
-    return {
-        "v": 1,
-        "attempt": attempt,
-        "created": time.time(),
-        "argv": provenance.mask_argv(sys.argv),
-        "command": list(command),
-        "overrides": [provenance.mask_override(word) for word in plan.overrides],
-        "warnings": [*session_killers(), *plan.warnings],
-        "launcher_pid": os.getpid(),
-        **provenance.record(directory, _code_location(plan), _worker_environment(plan)),
-        "source": {
-            "file": plan.document.file,
-            "positions": {key: list(place) for key, place in positions.items()},
-            "overrides": {
-                dotted(path): provenance.mask_override(word) for path, word in plan.document.overrides.items()
-            },
-        },
-    }
-
-
-def _code_location(plan: Plan) -> Path:
-    """The file that defines the model's target: its repository is the one whose state matters."""
-    from kladml_core.config.targets import find_target
-
-    return Path(find_target(plan.config.model.target, plan.workspace).file)
 
 
 def _refuse_other_identity(before: RunConfig, after: RunConfig, run: RunDirectory) -> None:
