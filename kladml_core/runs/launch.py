@@ -17,6 +17,7 @@ from kladml_core.config.load import Document, read, with_overrides
 from kladml_core.errors import ConfigError, KladMLError, NothingToResumeError, UnusableError
 from kladml_core.runs.checkpoint_list import list_checkpoints
 from kladml_core.runs.files import write_text_atomic
+from kladml_core.runs.machine_checks import check_disk, check_folders, check_run_folder
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.start import start_attempt
 from kladml_core.runs.status import read_status
@@ -64,9 +65,11 @@ def launch(plan: Plan) -> RunDirectory:
     """Creates the run's directory and starts its worker; returns as soon as the worker's process exists.
 
     Raises:
-        UnusableError: the directory cannot be written, or the worker's process does not start.
+        UnusableError: the directory cannot be written, the disk is full, or the worker's process does not start.
     """
     config = plan.config
+    check_folders(plan.settings, config)
+    check_disk(plan.settings, config)
     run = RunDirectory.create(
         plan.settings.data,
         config.project,
@@ -89,9 +92,12 @@ def resume(run: RunDirectory, *, workspace: Path, overrides: Sequence[str] = ())
 
     Raises:
         NothingToResumeError, ConfigError: as `prepare_resume`.
-        UnusableError: as `prepare_resume`; or another process is starting it, or the worker does not start.
+        UnusableError: as `prepare_resume`; or the run cannot be written, another process is starting it, or the
+            worker does not start.
     """
     plan, ended = prepare_resume(run, workspace=workspace, overrides=overrides)
+    check_run_folder(run)
+    check_disk(plan.settings, plan.config, run)
     attempt = run.claim_attempt(ended)
     before = run.config.read_text(encoding="utf-8")
     try:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from kladml_core.config.load import dotted, dump
 from kladml_core.errors import UnusableError
 from kladml_core.runs import provenance
 from kladml_core.runs.files import write_json, write_text_atomic
+from kladml_core.runs.machine_checks import memory_warnings
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.session_killers import session_killers
 
@@ -32,6 +34,8 @@ def start_attempt(run: RunDirectory, attempt: int, plan: Plan) -> None:
         UnusableError: the directory cannot be written, or the worker's process does not start.
     """
     environ = worker_environment(plan)
+    held = memory_warnings(plan.config.launch.device, processes_here(plan), environ)
+    plan = replace(plan, warnings=(*held, *plan.warnings))
     command = write_attempt(run, attempt, plan, environ)
     start_worker(run, attempt, plan.workspace, command, environ)
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
-from contextlib import suppress
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import pytest
 
 from kladml_core.runs.rundir import RunDirectory
 
@@ -69,3 +74,30 @@ def _read(path: str) -> bytes:
         return Path(path).read_bytes()
     except OSError:
         return b""  # it has ended meanwhile
+
+
+@contextmanager
+def small_disk(place: Path, size: str) -> Iterator[Callable[[str], None]]:
+    """A file system of its own at a folder; yields what mounts it anew with other options (`ro`, `size=8m`).
+
+    Skips the test where nothing can be mounted.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    mount = shutil.which("mount")
+    if mount is None or subprocess.run([mount, "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place]).returncode:
+        pytest.skip("a file system cannot be mounted here: it takes root")
+    try:
+        yield lambda options: subprocess.run([mount, "-o", f"remount,{options}", place], check=True) and None
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def fill(folder: Path, *, leave: int = 0) -> Path:
+    """Takes all of the space of a small file system but `leave` bytes; returns the file that holds it."""
+    hog = folder / "hog"
+    with hog.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    with hog.open("r+b") as file:
+        file.truncate(max(0, hog.stat().st_size - leave))
+    return hog
