@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kladml_core.config.schema import TrainingConfig
     from kladml_core.models.base import BaseModel
     from kladml_core.models.classification import ClassificationModel
+    from kladml_core.models.sums import Sum
     from kladml_core.models.task import MLTask
     from kladml_core.models.timeseries import TimeSeriesModel
     from kladml_core.models.torch_model import TorchModel
@@ -22,6 +23,7 @@ _HOMES = {
     "ClassificationModel": "kladml_core.models.classification",
     "ExperimentRunner": "kladml_core.runner",
     "MLTask": "kladml_core.models.task",
+    "Sum": "kladml_core.models.sums",
     "TimeSeriesModel": "kladml_core.models.timeseries",
     "TorchModel": "kladml_core.models.torch_model",
     "TrainingConfig": "kladml_core.config.schema",
@@ -33,6 +35,7 @@ __all__ = [
     "ClassificationModel",
     "ExperimentRunner",
     "MLTask",
+    "Sum",
     "TimeSeriesModel",
     "TorchModel",
     "TrainingConfig",

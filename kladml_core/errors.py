@@ -128,3 +128,9 @@ class HangError(KladMLError):
     """A step made no progress for longer than `hang_timeout`."""
 
     exit_code = ExitCode.HANG
+
+
+def kind_of(value: object) -> str:
+    """What a value is, in a sentence: `an int`, `a Tensor`, `None`."""
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[:1] in 'aeioAEIO' else 'a'} {name}"

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kladml_core.errors import kind_of
+
 KeyPath = tuple[str | int, ...]
 
 
@@ -93,7 +95,7 @@ def describe(value: Any) -> str:
         return "a mapping"
     if isinstance(value, (list, tuple)):
         return "a list"
-    return f"a {type(value).__name__}"
+    return kind_of(value)
 
 
 def _cut(text: str, length: int = 60) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from kladml_core.errors import kind_of
+
 _ESCAPED = re.compile("[^ -~\xa1-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -67,7 +69,7 @@ def _plain(data: Any) -> Any:
         return [_plain(value) for value in data]
     if isinstance(data, PurePath):
         return str(data)
-    raise TypeError(f"YAML cannot say a {type(data).__name__}: {data!r}")
+    raise TypeError(f"YAML cannot say {kind_of(data)}: {data!r}")
 
 
 def dump_value(value: Any) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kladml_core.models.base import BaseModel
     from kladml_core.models.classification import ClassificationModel
+    from kladml_core.models.sums import Sum
     from kladml_core.models.task import MLTask
     from kladml_core.models.timeseries import TimeSeriesModel
     from kladml_core.models.torch_model import TorchModel
@@ -16,11 +17,12 @@ _HOMES = {
     "BaseModel": "base",
     "ClassificationModel": "classification",
     "MLTask": "task",
+    "Sum": "sums",
     "TimeSeriesModel": "timeseries",
     "TorchModel": "torch_model",
 }
 
-__all__ = ["BaseModel", "ClassificationModel", "MLTask", "TimeSeriesModel", "TorchModel"]
+__all__ = ["BaseModel", "ClassificationModel", "MLTask", "Sum", "TimeSeriesModel", "TorchModel"]
 
 
 def __getattr__(name: str) -> Any:

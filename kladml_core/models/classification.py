@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,9 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kladml_core.errors import TrainingFailedError
-from kladml_core.models.pooled import Pooled, can_pool
+from kladml_core.models.sums import Sum
 from kladml_core.models.task import MLTask
 from kladml_core.models.torch_model import StepOutput, TorchModel
+
+_COUNTS = "counts"
+"""What `validation_step` adds up for `macro_f1`: int64 [classes, 2], of each class 2 TP, and FP + FN."""
 
 
 class ClassificationModel(TorchModel):
@@ -27,8 +31,7 @@ class ClassificationModel(TorchModel):
 
     Validation gives `loss`, `accuracy` and `macro_f1`, each over the whole split. `macro_f1` is the plain mean of the
     classes' F1 = 2 TP / (2 TP + FP + FN) over the classes that occur among targets or predictions, as scikit-learn's
-    `f1_score(average="macro")`. With several processes it is left out, since no process sees all counts; `f1/<class>`
-    is exact there too.
+    `f1_score(average="macro")`; the counts are those of all batches and processes.
     """
 
     ml_task = MLTask.CLASSIFICATION
@@ -39,7 +42,7 @@ class ClassificationModel(TorchModel):
         return self.loss(module(inputs), targets)
 
     def validation_step(self, module: nn.Module, batch: Any) -> StepOutput:
-        """`loss`, `accuracy` and `macro_f1`; see the class."""
+        """`loss`, `accuracy`, and the counts of which `validation_metrics` makes `macro_f1`."""
         inputs, targets = batch
         logits = module(inputs)
         predicted, targets_seen = self._seen(logits, targets)
@@ -51,14 +54,16 @@ class ClassificationModel(TorchModel):
             "accuracy": ((predicted == targets_seen).to(wide).sum() / max(seen, 1), seen),
         }
         classes = 2 if _is_binary(logits) else logits.shape[1]
-        counts = _counts(predicted, targets_seen, classes).to(wide)
-        if can_pool():
-            found["macro_f1"] = (Pooled(counts, macro_f1), 1)
+        return {**found, _COUNTS: Sum(_counts(predicted, targets_seen, classes))}
+
+    def validation_metrics(self, means: Mapping[str, float], sums: Mapping[str, Tensor]) -> Mapping[str, float]:
+        """The means and `macro_f1`, and `f1/<class>` where the config says `per_class`."""
+        if _COUNTS not in sums:  # a subclass counts in its own way
+            return means
+        found = {**means, "macro_f1": macro_f1(sums[_COUNTS])}
         if self.config.get("per_class", False):
-            total = counts.sum(dim=1)
-            shares = counts[:, 0] / total.clamp(min=1)
-            # Weighted by its own denominator a class's F1 is a mean, exact over batches and processes.
-            found.update({f"f1/{label}": (shares[label], total[label]) for label in range(classes)})
+            by_class = _f1(sums[_COUNTS])
+            found.update({f"f1/{label}": value for label, value in enumerate(by_class.tolist())})
         return found
 
     def predict_step(self, module: nn.Module, batch: Any) -> Tensor:
@@ -121,11 +126,17 @@ def macro_f1(counts: Tensor) -> float:
     """The mean F1 of the classes that occur; 0 where none does.
 
     Args:
-        counts: [classes, 2]: 2 TP, and FP + FN.
+        counts: int64 [classes, 2]: 2 TP, and FP + FN.
     """
-    total = counts.sum(dim=1)
-    occurs = total > 0
-    return float((counts[occurs, 0] / total[occurs]).mean()) if bool(occurs.any()) else 0.0
+    known = _f1(counts)
+    known = known[~known.isnan()]
+    return float(known.mean()) if len(known) else 0.0
+
+
+def _f1(counts: Tensor) -> Tensor:
+    """The F1 of each class, float64 [classes]; NaN for a class that is neither among targets nor predictions."""
+    wide = counts.double()
+    return wide[:, 0] / wide.sum(dim=1)
 
 
 def _counts(predicted: Tensor, truth: Tensor, classes: int) -> Tensor:

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from kladml_core.config.names import LOSSES
-from kladml_core.errors import ConfigError, KladMLError, NotSupportedError, UnusableError
+from kladml_core.errors import ConfigError, KladMLError, NotSupportedError, UnusableError, kind_of
 from kladml_core.models.base import BaseModel, takes_config
 from kladml_core.models.module_model import Loss, ModuleModel
 from kladml_core.models.torch_model import TorchModel
@@ -95,7 +95,7 @@ def resolve_callable(target: str, key: str, source: Source = NOWHERE) -> Callabl
     """
     found = import_target(target, key, source)
     if not callable(found):
-        raise UnusableError(f"{target} is a {type(found).__name__}, which cannot be called", **source.at(key))
+        raise UnusableError(f"{target} is {kind_of(found)}, which cannot be called", **source.at(key))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kladml_core.errors import ConfigError, TrainingFailedError
-from kladml_core.models.pooled import Pooled, can_pool
 from kladml_core.models.task import MLTask
 from kladml_core.models.torch_model import StepOutput, TorchModel
 
@@ -36,8 +35,8 @@ class TimeSeriesModel(TorchModel):
         loss: mse (the default), mae, huber or smooth_l1.
         per_step: true logs `mae/step_<k>` for each step of the horizon too.
 
-    Validation gives `loss`, `mse`, `mae` and `rmse` over the whole split, in the targets' units. `rmse` is the root of
-    the split's own mean square; with several processes it is left out (it is the root of `mse`).
+    Validation gives `loss`, `mse`, `mae` and `rmse` over the whole split: `mae` and `rmse` in the targets' units, `mse`
+    in their square. `rmse` is the root of the whole split's `mse`.
     """
 
     ml_task = MLTask.TIMESERIES_FORECASTING
@@ -48,24 +47,25 @@ class TimeSeriesModel(TorchModel):
         return self.loss(*self.aligned(module(inputs), targets))
 
     def validation_step(self, module: nn.Module, batch: Any) -> StepOutput:
-        """`loss`, `mse`, `mae` and `rmse`; see the class."""
+        """`loss`, `mse` and `mae`, of which `validation_metrics` makes `rmse`."""
         inputs, targets = batch
         forecast, truth = self.aligned(module(inputs), targets)
-        error = forecast - truth
-        squares = error.square()
+        # In float32 a batch's mean itself is rounded, and how depends on where the split is cut into batches.
+        wide = torch.float32 if forecast.device.type == "mps" else torch.float64
+        error = forecast.to(wide) - truth.to(wide)
         found: dict[str, Any] = {
             "loss": self.loss(forecast, truth),
-            "mse": squares.mean(),
-            "mae": error.abs().mean(),
+            "mse": (error.square().mean(), error.numel()),
+            "mae": (error.abs().mean(), error.numel()),
         }
-        if can_pool():
-            wide = squares if squares.device.type == "mps" else squares.double()
-            sums = torch.stack([wide.sum(), wide.new_tensor(float(wide.numel()))])
-            found["rmse"] = (Pooled(sums, _root_of_mean), 1)
         if self.config.get("per_step", False):
             by_step = error.abs().flatten(start_dim=2).mean(dim=(0, 2)) if error.ndim > 2 else error.abs().mean(dim=0)
             found.update({f"mae/step_{step}": value for step, value in enumerate(by_step, start=1)})
         return found
+
+    def validation_metrics(self, means: Mapping[str, float], sums: Mapping[str, Tensor]) -> Mapping[str, float]:
+        """The means and `rmse`."""
+        return {**means, "rmse": math.sqrt(means["mse"])} if "mse" in means else means
 
     def predict_step(self, module: nn.Module, batch: Any) -> Tensor:
         """Forecasts [n, horizon, …] in the targets' units."""
@@ -111,8 +111,3 @@ class TimeSeriesModel(TorchModel):
 
 def _with_steps(values: Tensor) -> Tensor:
     return values.unsqueeze(1) if values.ndim == 1 else values
-
-
-def _root_of_mean(sums: Tensor) -> float:
-    total, count = sums.tolist()
-    return math.sqrt(total / count) if count else math.nan

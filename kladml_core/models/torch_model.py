@@ -16,7 +16,9 @@ from kladml_core.models.files import read_about, read_weights, write_model
 from kladml_core.models.task import MLTask
 
 StepOutput = Tensor | tuple[Tensor, Any] | Mapping[str, Any]
-"""`loss`, `(loss, weight)`, or {"loss": …, name: …}; a value of the mapping may itself be `(mean, weight)`."""
+"""`loss`, `(loss, weight)`, or {"loss": …, name: …}; a value of the mapping may itself be `(mean, weight)`.
+
+Of `validation_step` it may also be a `Sum`."""
 
 
 class TorchModel(BaseModel):
@@ -53,8 +55,33 @@ class TorchModel(BaseModel):
         """
 
     def validation_step(self, module: nn.Module, batch: Any) -> StepOutput:
-        """As `training_step`, without gradients and on the unwrapped module in eval mode; logged as `val/<name>`."""
+        """As `training_step`, without gradients and on the unwrapped module in eval mode.
+
+        Returns:
+            As `training_step`; a value of the mapping may also be a `Sum`, for a metric of the whole split that is no
+            mean over its samples. What is logged as `val/<name>` is what `validation_metrics` makes of it.
+        """
         return self.training_step(module, batch)
+
+    def validation_metrics(self, means: Mapping[str, float], sums: Mapping[str, Tensor]) -> Mapping[str, float]:
+        """The metrics of a whole split, from what `validation_step` gave for its batches.
+
+        Called once a validation, by `evaluate` too, in every process with the same numbers, so that one process and
+        several give the same metrics:
+
+            def validation_metrics(self, means, sums):
+                return {**means, "rmse": means["mse"] ** 0.5, "recall": sums["found"].item() / sums["all"].item()}
+
+        Args:
+            means: by name, `loss` among them: Σ mean × weight / Σ weight over all batches of all processes, where the
+                weight is the batch's number of samples unless the step gave another. In the units of the step.
+            sums: by name, what the step gave as `Sum`, added up over the same; of the shape that the step gave, int64
+                or floating point, on the CPU.
+
+        Returns:
+            Name to number, `loss` among them; logged as `val/<name>`. The means alone unless this is overridden.
+        """
+        return means
 
     def predict_step(self, module: nn.Module, batch: Any) -> Any:
         """The predictions for one batch of inputs."""
@@ -117,7 +144,7 @@ class TorchModel(BaseModel):
         return torch.cat(parts)
 
     def evaluate(self, X_test: Any, y_test: Any = None, **kwargs: Any) -> dict[str, Any]:
-        """Exact means over all samples of what `validation_step` returns, by name without a prefix."""
+        """`validation_metrics` over all samples, as a validation in training computes them, without a prefix."""
         from kladml_core.config.schema import TrainingConfig
         from kladml_core.training.trainer import UniversalTrainer
 

@@ -196,7 +196,7 @@ def _validation(parts: Parts, requests: Requests, pulse: Pulse) -> Callable[[], 
 
     def run() -> dict[str, float] | None:
         found = validate(
-            parts.model.validation_step,
+            parts.model,
             parts.module,
             split,
             batch_size=parts.config.batch_size,

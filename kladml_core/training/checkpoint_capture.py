@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from kladml_core.errors import UnusableError
+from kladml_core.errors import UnusableError, kind_of
 from kladml_core.training.checkpoint_content import Content, Unstorable, encode
 from kladml_core.training.checkpoint_generators import capture_generators, restore_generators
 from kladml_core.training.checkpoint_tensors import unstorable_dtype
@@ -200,7 +200,7 @@ def _capture_optimizer(optimizer: Optimizer, module: nn.Module, into: dict[str, 
                 held: dict[str, Tensor] = {}
                 encode(value, held, f"{name}/{key}")
                 if held:
-                    raise Unstorable(f"{key} of {name} is a {type(value).__name__} of tensors")
+                    raise Unstorable(f"{key} of {name} is {kind_of(value)} of tensors")
                 others.setdefault(name, {})[key] = value
     return {
         "class": type(optimizer).__qualname__,

@@ -1,4 +1,4 @@
-"""Weighted means that are gathered over many micro-batches without reading anything back from the device."""
+"""Weighted means, and plain sums, gathered over many micro-batches without reading anything back from the device."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kladml_core.errors import TrainingFailedError
 from kladml_core.runs.files import number, to_jsonable
 from kladml_core.training.ranks import Ranks
 
 
 class Means:
-    """Sums of value × weight and of weight, by name.
+    """Sums of value × weight and of weight, by name; beside them what is added up as it is.
 
     Args:
         device: on a CPU values are read at once, which costs nothing there, and summed as Python floats. Elsewhere
@@ -25,6 +26,7 @@ class Means:
         self._wide = device.type != "mps"
         self._sums: dict[str, Any] = {}
         self._weights: dict[str, Any] = {}
+        self._totals: dict[str, Tensor] = {}
 
     def add(self, name: str, mean: Any, weight: Any) -> None:
         """Takes the mean over `weight` samples (or tokens)."""
@@ -38,6 +40,20 @@ class Means:
         else:
             self._sums[name] = mean * weight
             self._weights[name] = weight
+
+    def add_up(self, name: str, value: Any) -> None:
+        """Takes a tensor, or a number, to be added to what came before under this name.
+
+        Raises:
+            TrainingFailedError: it has another shape than before.
+        """
+        value = torch.as_tensor(value).detach()
+        whole = not (value.is_floating_point() or value.is_complex())
+        value = value.to(torch.int64 if whole else torch.float64 if self._wide else torch.float32)
+        before = self._totals.get(name)
+        if before is not None and before.shape != value.shape:
+            raise _other_shape(name, before, value)
+        self._totals[name] = value.clone() if before is None else before + value
 
     def sums(self) -> dict[str, tuple[float, float]]:
         """(sum, weight) by name; reads everything back."""
@@ -56,10 +72,22 @@ class Means:
         names = dict.fromkeys(name for sums in every for name in sums)
         return {name: _mean([sums[name] for sums in every if name in sums]) for name in names}
 
+    def read_totals(self, ranks: Ranks) -> dict[str, Tensor]:
+        """What was added up, over all ranks, on the CPU; every rank must call it."""
+        every = ranks.gather({name: total.cpu() for name, total in self._totals.items()})
+        found: dict[str, Tensor] = {}
+        for totals in every:
+            for name, total in totals.items():
+                if name in found and found[name].shape != total.shape:
+                    raise _other_shape(name, found[name], total)
+                found[name] = found[name] + total if name in found else total
+        return found
+
     def clear(self) -> None:
         """Begins anew."""
         self._sums.clear()
         self._weights.clear()
+        self._totals.clear()
 
     def state_dict(self) -> dict[str, list[Any]]:
         """The sums as JSON values, so that a resumed run's next log point has the same mean."""
@@ -70,6 +98,13 @@ class Means:
         self.clear()
         for name, (total, weight) in state.items():
             self._sums[name], self._weights[name] = number(total), number(weight)
+
+
+def _other_shape(name: str, one: Tensor, other: Tensor) -> TrainingFailedError:
+    return TrainingFailedError(
+        f"the Sum {name} has the shape {list(one.shape)} in one batch and {list(other.shape)} in another",
+        hint="give it one shape in every batch, a row for each class that there may be say",
+    )
 
 
 def _mean(parts: list[tuple[float, float]]) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from kladml_core.config.names import OPTIMIZERS
-from kladml_core.errors import ConfigError, UnusableError
+from kladml_core.errors import ConfigError, UnusableError, kind_of
 
 
 def make_optimizer(
@@ -48,7 +48,7 @@ def make_optimizer(
 
 def _checked(optimizer: Any) -> Optimizer:
     if not isinstance(optimizer, Optimizer):
-        raise UnusableError(f"the optimizer is a {type(optimizer).__name__}, not a torch.optim.Optimizer")
+        raise UnusableError(f"the optimizer is {kind_of(optimizer)}, not a torch.optim.Optimizer")
     return optimizer
 
 

@@ -22,7 +22,10 @@ from kladml_core.training.checkpoint_generators import capture_generators, resto
 from kladml_core.training.checkpoints import unsupported_reason
 from kladml_core.training.device import in_precision, to_device
 from kladml_core.training.failures import is_out_of_memory, told_with_place, user_place
+from kladml_core.training.means import Means
 from kladml_core.training.outputs import LOSS, read_output
+from kladml_core.training.ranks import Ranks
+from kladml_core.training.validation import metrics, take
 
 _NAMED = 5
 
@@ -35,7 +38,7 @@ class Findings:
     train_names: tuple[str, ...]
     """Values that `training_step` gives, with `train/`."""
     val_names: tuple[str, ...]
-    """Values that `validation_step` gives, with `val/`."""
+    """Metrics of a validation, with `val/`."""
 
 
 @contextmanager
@@ -141,8 +144,9 @@ def _try_validation(
     batch = to_device(val.fetch(torch.zeros(1, dtype=torch.int64)), accelerator.device)
     module.eval()
     with torch.no_grad(), in_precision(module, accelerator):
-        _, _, values = read_output(model.validation_step(module, batch))
-    return tuple(f"val/{name}" for name in (LOSS, *values))
+        means = Means(accelerator.device)
+        take(model.validation_step(module, batch), 1, means)
+    return tuple(f"val/{name}" for name in metrics(model, means, Ranks()))
 
 
 def _require_monitor(config: TrainingConfig, names: tuple[str, ...], validates: bool, place: Mapping[str, Any]) -> None:

@@ -132,14 +132,14 @@ class UniversalTrainer:
         return self.fit(model, train, val, loss=loss, resume=True)
 
     def validate(self, model: TorchModel | nn.Module, data: Any, *, loss: Any = None) -> dict[str, float]:
-        """Exact means over `data` of what `validation_step` gives, by name without a prefix."""
+        """The metrics of `validation_step` and `validation_metrics` over all of `data`, by name without a prefix."""
         torch_model = as_torch_model(model, loss)
         accelerator = make_accelerator(self.device, self.config.mixed_precision)
         ranks = Ranks(accelerator.process_index, accelerator.num_processes)
         module = torch_model.module.to(accelerator.device)
         with in_precision(module, accelerator):
             found = validate(
-                torch_model.validation_step,
+                torch_model,
                 module,
                 as_split(data, "test"),
                 batch_size=self.config.batch_size,

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from kladml_core.data.datamodule import Split
+from kladml_core.errors import TrainingFailedError, kind_of
+from kladml_core.models.torch_model import TorchModel
 from kladml_core.training.checkpoint_generators import capture_generators, restore_generators
 from kladml_core.training.device import batch_samples, to_device
 from kladml_core.training.means import Means
-from kladml_core.training.outputs import LOSS, read_output
+from kladml_core.training.outputs import LOSS, read_output, split_sums
 from kladml_core.training.ranks import Ranks
 from kladml_core.training.sampling import epoch_order
 from kladml_core.training.watchdog import Pulse
 
 
 def validate(
-    validation_step: Callable[[nn.Module, Any], Any],
+    model: TorchModel,
     module: nn.Module,
     split: Split,
     *,
@@ -29,20 +31,24 @@ def validate(
     stopping: Callable[[], bool] = lambda: False,
     pulse: Pulse | None = None,
 ) -> dict[str, float] | None:
-    """The mean of every value that `validation_step` gives, over all items of all ranks.
+    """The metrics that `validation_step` and `validation_metrics` give over all items of all ranks.
 
-    Each rank takes its own items, none padded and none twice; sums and weights are added up once at the end. The
-    module's train or eval modes and all generators are afterwards as they were before.
+    Each rank takes its own items, none padded and none twice; sums and weights are added up once at the end, and every
+    rank makes the same metrics of them. The module's train or eval modes and all generators are afterwards as they were
+    before.
 
     Args:
-        validation_step: returns what `training_step` may return.
+        model: of which `validation_step` is called for each batch, and `validation_metrics` once.
         module: not wrapped: a rank without an item would wait for ever inside DDP.
         batch_size: items in a batch; a given DataLoader's own goes first.
         stopping: asked between two batches; a rank that hears yes breaks off.
         pulse: is told of each batch.
 
     Returns:
-        Name (`loss` among them) to mean, or None when any rank broke off.
+        Name (`loss` among them) to number, or None when any rank broke off.
+
+    Raises:
+        TrainingFailedError: the model's step or its metrics returned something else than they may.
     """
     modes = {part: part.training for part in module.modules()}
     generators = capture_generators()
@@ -57,16 +63,40 @@ def validate(
                     broke_off = True
                     break
                 pulse.beats += 1
-                loss, weight, values = read_output(validation_step(module, to_device(batch, device)))
-                for name, (mean, own) in {LOSS: (loss, weight), **values}.items():
-                    means.add(name, mean, size if own is None else own)
+                take(model.validation_step(module, to_device(batch, device)), size, means)
     finally:
         for part, mode in modes.items():
             part.training = mode
         restore_generators(generators)
     if ranks.maximum([int(broke_off)]) == [1]:
         return None
-    return means.read(ranks)
+    return metrics(model, means, ranks)
+
+
+def take(output: Any, size: int, means: Means) -> None:
+    """Adds what `validation_step` returned for a batch of `size` items."""
+    rest, sums = split_sums(output)
+    loss, weight, values = read_output(rest)
+    for name, (mean, own) in {LOSS: (loss, weight), **values}.items():
+        means.add(name, mean, size if own is None else own)
+    for name, value in sums.items():
+        means.add_up(name, value)
+
+
+def metrics(model: TorchModel, means: Means, ranks: Ranks) -> dict[str, float]:
+    """What the model makes of everything that was taken; every rank must call it."""
+    averages, totals = means.read(ranks), means.read_totals(ranks)
+    if not averages:
+        return {}  # a split without an item
+    found = model.validation_metrics(averages, totals)
+    if not isinstance(found, Mapping):
+        raise TrainingFailedError(
+            f"validation_metrics returned {kind_of(found)}", hint="return a dict of name to number"
+        )
+    try:
+        return {str(name): float(value) for name, value in found.items()}
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TrainingFailedError(f"validation_metrics gave no number: {error}") from error
 
 
 def _batches(split: Split, batch_size: int, ranks: Ranks) -> Any:
