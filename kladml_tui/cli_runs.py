@@ -72,8 +72,9 @@ def runs(
 
 
 def show(context: typer.Context, run: Run, workspace: Workspace = None, json: Json = False) -> None:
-    """Tells what a run is, how it stands, its metrics and its checkpoints."""
+    """Tells what a run is, how it stands, its metrics, its checkpoints and what it takes on the disk."""
     from kladml_core.runs.checkpoint_list import list_checkpoints
+    from kladml_core.runs.disk_use import run_use
     from kladml_core.runs.event_text import size_text
     from kladml_core.runs.files import read_object
     from kladml_core.workspace.rows import run_row
@@ -82,13 +83,21 @@ def show(context: typer.Context, run: Run, workspace: Workspace = None, json: Js
     row = run_row(directory)
     metrics = read_object(directory.summary) or {}
     checkpoints = list_checkpoints(directory)
+    use = run_use(directory)
     if json:
         from dataclasses import asdict
 
-        more = {"identity": directory.read_run(), "attempts": directory.latest_attempt(), "metrics": metrics}
-        print_json({**row.to_json(), **more, "checkpoints": [asdict(checkpoint) for checkpoint in checkpoints]})
+        more: dict[str, Any] = {
+            "identity": directory.read_run(),
+            "attempts": directory.latest_attempt(),
+            "metrics": metrics,
+        }
+        more |= {"disk": asdict(use), "checkpoints": [asdict(checkpoint) for checkpoint in checkpoints]}
+        print_json({**row.to_json(), **more})
         return
-    print_rows(("", ""), _facts(row))
+    held = size_text(sum(use.checkpoints.values()))
+    disk = f"{size_text(use.bytes)}, checkpoints {held}" if use.checkpoints else size_text(use.bytes)
+    print_rows(("", ""), [*_facts(row), ("disk", disk)])
     if metrics:
         print()
         lines = [
@@ -221,9 +230,8 @@ def _moment(seconds: float | None) -> str:
 
 
 def _marks(checkpoint: CheckpointRow) -> str:
-    if not checkpoint.valid:
-        return f"invalid: {checkpoint.problem}"
-    return " ".join(mark for mark in ("best", "latest") if getattr(checkpoint, mark))
+    marks = " ".join(mark for mark in ("best", "latest", "pinned") if getattr(checkpoint, mark))
+    return marks if checkpoint.valid else f"invalid: {checkpoint.problem} {marks}".rstrip()
 
 
 def _newest(row: RunRow) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
+from kladml_core.config import durations
 from kladml_core.config.document import describe
 from kladml_core.config.names import named
 from kladml_core.config.rules import training_faults
@@ -17,8 +17,6 @@ from kladml_core.errors import with_hint
 IDENTITY: JsonDict = {"kladml": "identity"}
 SCHEDULE: JsonDict = {"kladml": "schedule"}
 FREE: JsonDict = {"kladml": "free"}
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
 
 
 class Section(BaseModel):
@@ -43,9 +41,10 @@ def refusal(text: str) -> PydanticCustomError:
 def _seconds(value: Any) -> Any:
     """Seconds of `90s`, `30m` or `1h30m`; anything that is not text is left for the type check."""
     if isinstance(value, str):
-        if not _DURATION.fullmatch(value):
+        found = durations.seconds(value)
+        if found is None:
             raise refusal(f"must be seconds or a duration such as 30m or 1h30m, not {describe(value)}")
-        return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+(?:\.\d+)?)([smhd])", value))
+        return found
     return value
 
 

@@ -58,10 +58,12 @@ def claim(plan: Plan, data: Path, resume: str | None) -> Attempt:
     text = dump(config.model_dump(mode="json"))
     if resume is None:
         run = RunDirectory.create(data, config.project, config.family, config.experiment, seed=config.seed)
+        number = run.claim_attempt()
     else:
         run = find_run(data, resume)
-        _require_resumable(run, plan, text)
-    attempt = Attempt(run, run.claim_attempt(), time.time())
+        # After the one that was found at its end: whoever resumes or prunes the run meanwhile has claimed that one.
+        number = run.claim_attempt(_require_resumable(run, plan, text))
+    attempt = Attempt(run, number, time.time())
     directory = run.attempt_dir(attempt.number)
     try:
         write_text_atomic(directory / "config.yaml", text)
@@ -179,7 +181,8 @@ def listening(grace: float) -> Iterator[StopSignals]:
             os.kill(os.getpid(), signals.number)
 
 
-def _require_resumable(run: RunDirectory, plan: Plan, text: str) -> None:
+def _require_resumable(run: RunDirectory, plan: Plan, text: str) -> int | None:
+    """The attempt after which the run may go on; raises as `claim`."""
     from kladml_core.config.schema import RunConfig, changed_identity
 
     status = read_status(run)
@@ -199,6 +202,7 @@ def _require_resumable(run: RunDirectory, plan: Plan, text: str) -> None:
             f"{run.reference} cannot be resumed with another {', '.join(key for key, _, _ in changes)} ({told})",
             hint="start a new run",
         )
+    return status.attempt
 
 
 def _record(plan: Plan, attempt: Attempt, directory: Path) -> dict[str, Any]:

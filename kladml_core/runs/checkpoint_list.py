@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kladml_core.runs.files import number, read_object, strict_dumps
+from kladml_core.runs.pins import read_pins
 from kladml_core.runs.rundir import RunDirectory
 
 MANIFEST = "MANIFEST.json"
@@ -63,6 +64,8 @@ class CheckpointRow:
     """The manifest and all sizes hold; hashes are compared when it is loaded."""
     problem: str = ""
     """Why it is not valid."""
+    pinned: bool = False
+    """Whether a person said that it is to stay."""
 
 
 def seal(manifest: Mapping[str, Any]) -> bytes:
@@ -116,6 +119,21 @@ def read_manifest(path: Path) -> CheckpointInfo:
     return info
 
 
+def verify(path: Path) -> str | None:
+    """Why a checkpoint must not be loaded, or None: manifest, sizes and the hash of every file. Reads all of it."""
+    try:
+        info = read_manifest(path)
+        for name, digest in info.sha256.items():
+            with open(path / name, "rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                    return f"{name} has changed since it was written"
+    except DamagedCheckpoint as damage:
+        return str(damage)
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+    return None
+
+
 def checkpoint_directories(checkpoints: Path) -> list[Path]:
     """The directories that bear a checkpoint's name, valid or not, by step."""
     try:
@@ -147,17 +165,30 @@ def list_checkpoints(run: RunDirectory) -> list[CheckpointRow]:
     best = read_hint(run.checkpoints, "best")
     if best not in {row.name for row in valid}:
         best = next((row.name for row in reversed(valid) if row.best), None)
-    return [_row(row, best=best, latest=latest) for row in reversed(rows)]
+    pinned = read_pins(run) or frozenset()
+    return [_row(row, best=best, latest=latest, pinned=pinned) for row in reversed(rows)]
 
 
-def _row(row: CheckpointInfo | tuple[Path, str], *, best: str | None, latest: str | None) -> CheckpointRow:
+def _row(
+    row: CheckpointInfo | tuple[Path, str], *, best: str | None, latest: str | None, pinned: frozenset[str]
+) -> CheckpointRow:
     if isinstance(row, CheckpointInfo):
         return CheckpointRow(
-            row.name, row.step, row.epoch, row.bytes, row.time, row.metrics, row.name == best, row.name == latest, True
+            row.name,
+            row.step,
+            row.epoch,
+            row.bytes,
+            row.time,
+            row.metrics,
+            best=row.name == best,
+            latest=row.name == latest,
+            valid=True,
+            pinned=row.name in pinned,
         )
     path, problem = row
     size, time = _size_and_time(path)
-    return CheckpointRow(path.name, _step(path), 0, size, time, {}, False, False, False, problem)
+    is_pinned = path.name in pinned
+    return CheckpointRow(path.name, _step(path), 0, size, time, {}, False, False, False, problem, is_pinned)
 
 
 def _step(path: Path) -> int:

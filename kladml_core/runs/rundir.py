@@ -14,11 +14,14 @@ from typing import Any
 from kladml_core.errors import UnusableError
 from kladml_core.runs.files import read_object, write_json
 from kladml_core.runs.ref import RunRef
+from kladml_core.runs.run_numbers import next_number
 
-_RUN = re.compile(r"run_(\d{4,})")
 _ATTEMPT = re.compile(r"\d{3,}")
 CLAIM_SECONDS = 60.0
 """How long a claimed attempt may lack a state that names it before it counts as abandoned."""
+
+PRUNE = "prune"
+"""`purpose` in the attempt.json of one that was claimed so that nobody resumes the run while it is pruned."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class RunDirectory:
         claimed: Path | None = None
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            number = 1 + max((int(match[1]) for match in map(_RUN.fullmatch, _names(parent)) if match), default=0)
+            number = next_number(parent)
             while True:
                 path = parent / f"run_{number:04d}"
                 try:
@@ -170,9 +173,7 @@ class RunDirectory:
                         raise
                     number += 1
         except FileExistsError:
-            raise UnusableError(
-                f"{self.reference} is being started by {self._holder(number)}", hint="watch that attempt instead"
-            ) from None
+            raise self._held(number) from None
         except OSError as error:
             raise UnusableError(f"cannot start an attempt in {self.attempts}: {error.strerror}") from error
 
@@ -211,9 +212,14 @@ class RunDirectory:
         except OSError:
             return False
 
-    def _holder(self, number: int) -> str:
+    def _held(self, number: int) -> UnusableError:
         attempt = self.read_attempt(number) or {}
-        return f"process {attempt.get('launcher_pid', '?')} of {attempt.get('user', '?')} on {attempt.get('host', '?')}"
+        holder = (
+            f"process {attempt.get('launcher_pid', '?')} of {attempt.get('user', '?')} on {attempt.get('host', '?')}"
+        )
+        if attempt.get("purpose") == PRUNE:
+            return UnusableError(f"{self.reference} is being pruned by {holder}", hint="try again in a moment")
+        return UnusableError(f"{self.reference} is being started by {holder}", hint="watch that attempt instead")
 
 
 def _names(directory: Path) -> list[str]:

@@ -21,14 +21,14 @@ from kladml_core.runs.checkpoint_list import (
     MANIFEST,
     REPLACED_SUFFIX,
     CheckpointInfo,
-    DamagedCheckpoint,
     checkpoint_directories,
     read_manifest,
     seal,
+    verify,
 )
 from kladml_core.runs.files import fsync_directory, read_object, strict_dumps, to_jsonable, write_json
 from kladml_core.training.checkpoint_content import Content, Unstorable, decode, encode
-from kladml_core.training.checkpoint_tensors import WrittenFile, hash_file, read_tensors, write_chunks, write_tensors
+from kladml_core.training.checkpoint_tensors import WrittenFile, read_tensors, write_chunks, write_tensors
 
 MODEL = "model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
@@ -128,20 +128,6 @@ def load(path: Path, *, verified: bool = False) -> Content:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UnusableError(f"checkpoint {path.name} cannot be read: {error}", hint="choose an earlier one") from error
-
-
-def verify(path: Path) -> str | None:
-    """Why a checkpoint must not be loaded, or None: manifest, sizes and the hash of every file."""
-    try:
-        info = read_manifest(path)
-        for name, digest in info.sha256.items():
-            if hash_file(path / name) != digest:
-                return f"{name} has changed since it was written"
-    except DamagedCheckpoint as damage:
-        return str(damage)
-    except OSError as error:
-        return f"it cannot be read: {error.strerror}"
-    return None
 
 
 def write_hint(checkpoints: Path, which: str, name: str) -> None:

@@ -122,12 +122,6 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path.name}: {error}") from None
 
 
-def hash_file(path: Path) -> str:
-    """The sha256 of a file's content, in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _bytes(tensor: Tensor) -> memoryview:
     flat = tensor.detach().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy().data if flat.numel() else memoryview(b"")

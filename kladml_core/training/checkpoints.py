@@ -12,10 +12,11 @@ from kladml_core.runs.checkpoint_list import (
     checkpoint_directories,
     read_hint,
     read_manifest,
+    verify,
 )
 from kladml_core.training.checkpoint_capture import capture, restore, unsupported_reason
 from kladml_core.training.checkpoint_content import Content
-from kladml_core.training.checkpoint_files import discard, load, save, verify, write_hint
+from kladml_core.training.checkpoint_files import discard, load, save, write_hint
 from kladml_core.training.checkpoint_generators import capture_generators, restore_generators
 
 __all__ = [

@@ -18,6 +18,8 @@ from torch.optim import Optimizer
 
 from kladml_core.config.schema import TrainingConfig
 from kladml_core.errors import CheckpointWriteError
+from kladml_core.runs.pins import read_pins
+from kladml_core.runs.rundir import RunDirectory
 from kladml_core.training import checkpoints
 from kladml_core.training.progress import Progress
 from kladml_core.training.ranks import Ranks
@@ -199,12 +201,15 @@ class Saving:
 
     def _retire(self) -> None:
         assert self._directory is not None
+        pinned = read_pins(RunDirectory(self._directory.parent))
+        if pinned is None:
+            return  # any of them may be pinned; the next save looks again
         removed = checkpoints.retire(
             self._directory,
             keep_last=self._policy.keep_last,
             keep_best=self._policy.keep_best,
             best=self.ranked(),
-            protect={self.resumed_from} if self.resumed_from else set(),
+            protect=pinned | {self.resumed_from} if self.resumed_from else pinned,
             rejected=self._rejected,
         )
         for name in removed:
