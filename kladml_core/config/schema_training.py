@@ -170,6 +170,13 @@ class TrainingConfig(Section):
     non_finite: Literal["stop", "skip"] = Field(
         "stop", description="What a NaN or infinite loss does: stop the run, or skip that step.", json_schema_extra=FREE
     )
+    ema_decay: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Validate and keep a moving average of the weights with this decay, e.g. 0.999; null for none.",
+        json_schema_extra=SCHEDULE,
+    )
     compile: bool = Field(
         False, description="Compile the model with torch.compile before training.", json_schema_extra=FREE
     )

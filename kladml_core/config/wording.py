@@ -49,6 +49,10 @@ _ELSEWHERE = {
     "valid": "val",
     "save_every": "checkpoint",
     "save_steps": "every_steps",
+    "ema": "ema_decay",
+    "model_ema": "ema_decay",
+    "use_ema": "ema_decay",
+    "ema_beta": "ema_decay",
     "async": "background",
     "async_save": "background",
     "watchdog": "hang_timeout",
@@ -150,6 +154,7 @@ def _bound_hint(key: str) -> str | None:
     return {
         "keep_last": "A second checkpoint stays valid while the next one is written",
         "keep_best": "The best checkpoint is never removed",
+        "ema_decay": "0.999 averages over about the last 1000 steps; null for no average",
     }.get(key)
 
 

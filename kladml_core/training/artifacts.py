@@ -16,7 +16,9 @@ BEST_MODEL = "best_model"
 
 
 def save_best(model: TorchModel, module: nn.Module, saving: Saving, artifacts: Path) -> None:
-    """Writes the best checkpoint's weights, or those of now where none was ranked; the module keeps those of now.
+    """Writes the best checkpoint's weights, or those of now where none was ranked; averaged ones where they are kept.
+
+    The module keeps its own of now.
 
     Raises:
         UnusableError: the folder cannot be written; an earlier one is untouched.

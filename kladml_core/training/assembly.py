@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from kladml_core.data.datamodule import DataModule
 from kladml_core.models.resolve import Source, resolve_callable
 from kladml_core.models.torch_model import TorchModel
 from kladml_core.runs.rundir import RunDirectory
+from kladml_core.training.averaging import Averages
 from kladml_core.training.batches import TrainingBatches
 from kladml_core.training.callbacks import Callback, Callbacks, Context
 from kladml_core.training.device import seed_everything
@@ -111,12 +113,14 @@ def make_loop(
     pulse: Pulse,
     config_hash: str,
     fingerprints: Mapping[str, str],
+    averages: Averages | None,
 ) -> Loop:
     """The loop over `parts`.
 
     Args:
         wrapped, prepared: what Accelerate made of the module and of the optimizer.
         pulse: told of everything that moves.
+        averages: of the weights, or None.
     """
     config, ranks, writer, device = parts.config, parts.ranks, parts.writer, parts.accelerator.device
     scaler = parts.accelerator.scaler
@@ -146,6 +150,7 @@ def make_loop(
         pulse=pulse,
         clipping=config.gradient_clipping,
         keep_buffers=not sticky,
+        averages=averages,
     )
     checkpoints = run.checkpoints if run is not None else None
     stopping = config.early_stopping
@@ -156,12 +161,20 @@ def make_loop(
         schedule=parts.schedule,
         rate=parts.rate,
         guard=guard,
-        validation=_validation(parts, requests, pulse),
+        validation=_validation(parts, requests, pulse, averages),
         stopping=EarlyStopping(
             enabled=stopping.enabled, mode=stopping.mode, patience=stopping.patience, min_delta=stopping.min_delta
         ),
         saving=Saving(
-            checkpoints, parts.module, parts.optimizer, scaler, ranks, writer, config, config_hash=config_hash
+            checkpoints,
+            parts.module,
+            parts.optimizer,
+            scaler,
+            ranks,
+            writer,
+            config,
+            config_hash=config_hash,
+            averages=averages,
         ),
         recording=recording,
         requests=requests,
@@ -189,22 +202,25 @@ def _total_steps(config: TrainingConfig, steps: int | None) -> int | None:
     return min(known) if known else None
 
 
-def _validation(parts: Parts, requests: Requests, pulse: Pulse) -> Callable[[], dict[str, float] | None] | None:
+def _validation(
+    parts: Parts, requests: Requests, pulse: Pulse, averages: Averages | None
+) -> Callable[[], dict[str, float] | None] | None:
     split = parts.data.val
     if split is None:
         return None
 
     def run() -> dict[str, float] | None:
-        found = validate(
-            parts.model,
-            parts.module,
-            split,
-            batch_size=parts.config.batch_size,
-            device=parts.accelerator.device,
-            ranks=parts.ranks,
-            stopping=requests.stopping,
-            pulse=pulse,
-        )
+        with averages.applied() if averages is not None else nullcontext():
+            found = validate(
+                parts.model,
+                parts.module,
+                split,
+                batch_size=parts.config.batch_size,
+                device=parts.accelerator.device,
+                ranks=parts.ranks,
+                stopping=requests.stopping,
+                pulse=pulse,
+            )
         return None if found is None else {f"val/{name}": value for name, value in found.items()}
 
     return run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -17,7 +17,14 @@ from kladml_core.training.checkpoint_tensors import unstorable_dtype
 _COMPILED = "_orig_mod"
 
 
-def capture(module: nn.Module, optimizer: Any, scaler: Any = None, *, rank: int = 0) -> Content:
+def capture(
+    module: nn.Module,
+    optimizer: Any,
+    scaler: Any = None,
+    *,
+    rank: int = 0,
+    averages: Mapping[str, Tensor] | None = None,
+) -> Content:
     """A copy of all that training changes, in host memory; training may go on while it is written.
 
     Args:
@@ -25,6 +32,7 @@ def capture(module: nn.Module, optimizer: Any, scaler: Any = None, *, rank: int 
         optimizer: a torch optimizer, prepared by Accelerate or not.
         scaler: the fp16 gradient scaler, where there is one.
         rank: whose generators these are. Those of other ranks are added to `rng` by the caller.
+        averages: of the weights, by bare name.
 
     Returns:
         Content whose `state` has the keys "model", "optimizer" and "scaler"; the caller adds its own beside them.
@@ -33,6 +41,7 @@ def capture(module: nn.Module, optimizer: Any, scaler: Any = None, *, rank: int 
         UnusableError: something in it cannot be expressed in a file.
     """
     content = Content(rng=capture_generators(rank))
+    content.averages = {name: _copy(value) for name, value in (averages or {}).items()}
     try:
         content.state["model"] = _capture_model(bare(module), content.model)
         content.state["optimizer"] = _capture_optimizer(_torch_optimizer(optimizer), bare(module), content.optimizer)

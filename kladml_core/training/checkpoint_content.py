@@ -25,10 +25,20 @@ class Content:
     """Parameters and persistent buffers by bare name; tied ones once, under their first name."""
     optimizer: dict[str, Tensor] = field(default_factory=dict)
     """Optimizer state, `<parameter name>/<state key>`."""
+    averages: dict[str, Tensor] = field(default_factory=dict)
+    """The moving average of the weights by bare name, tied ones once; empty where none is kept."""
     rng: dict[str, Tensor] = field(default_factory=dict)
     """Generators of every rank, `rank<r>/<generator>`."""
     state: dict[str, Any] = field(default_factory=dict)
     """Everything else: numbers, texts, lists, tuples, dicts, the odd tensor. Comes back from a file as it went in."""
+
+    def weights_for_use(self) -> dict[str, Any]:
+        """What the module's `load_state_dict` takes to be used: averaged weights where there are some, else its own."""
+        saved = self.state.get("model") or {}
+        averaged = {name: value.to(self.model[name].dtype) for name, value in self.averages.items()}
+        own = {**self.model, **averaged}
+        tied = {alias: own[name] for alias, name in (saved.get("aliases") or {}).items() if alias not in averaged}
+        return {**own, **tied, **(saved.get("extra") or {})}
 
 
 def encode(value: Any, tensors: dict[str, Tensor], place: str) -> Any:

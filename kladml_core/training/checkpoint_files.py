@@ -32,6 +32,7 @@ from kladml_core.training.checkpoint_tensors import WrittenFile, read_tensors, w
 
 MODEL = "model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
+AVERAGES = "ema.safetensors"
 GENERATORS = "rng.safetensors"
 STATE_TENSORS = "state.safetensors"
 STATE = "state.json"
@@ -123,6 +124,7 @@ def load(path: Path, *, verified: bool = False) -> Content:
         return Content(
             model=_laid_out(read_tensors(path / MODEL), layouts["model"]),
             optimizer=_laid_out(read_tensors(path / OPTIMIZER), layouts["optimizer"]),
+            averages=read_tensors(path / AVERAGES) if (path / AVERAGES).exists() else {},
             rng=read_tensors(path / GENERATORS),
             state=decode(state["state"], tensors),
         )
@@ -148,14 +150,12 @@ def _write(directory: Path, content: Content) -> dict[str, WrittenFile]:
         "state": encode(content.state, tensors, "state"),
     }
     text = (strict_dumps(state, indent=1) + "\n").encode()
-    parts = {MODEL: content.model, OPTIMIZER: content.optimizer, GENERATORS: content.rng, STATE_TENSORS: tensors}
+    optional = {AVERAGES: content.averages, STATE_TENSORS: tensors}
+    parts = {MODEL: content.model, OPTIMIZER: content.optimizer, GENERATORS: content.rng}
+    parts |= {name: part for name, part in optional.items() if part}
     # Side by side: while the disk takes one file in, the next one is hashed. Leaving waits for all, even after a fault.
     with ThreadPoolExecutor(len(parts)) as writers:
-        writing = {
-            name: writers.submit(write_tensors, directory / name, part)
-            for name, part in parts.items()
-            if part or name != STATE_TENSORS
-        }
+        writing = {name: writers.submit(write_tensors, directory / name, part) for name, part in parts.items()}
         written = {STATE: write_chunks(directory / STATE, [text])}
     return {**{name: writing[name].result() for name in writing}, **written}
 

@@ -17,6 +17,9 @@ _TAKE_FOUND_INF = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD, torch.o
 class HostGuard:
     """Reads loss and norm at every step: free on a CPU, one synchronisation a step elsewhere."""
 
+    flag: None = None
+    """None: whether an update is made is known on the host."""
+
     def __init__(self, ranks: Ranks) -> None:
         self._ranks = ranks
 
@@ -52,20 +55,21 @@ class DeviceGuard:
 
     def __init__(self, optimizer: Optimizer, device: torch.device, *, sticky: bool) -> None:
         self._sticky = sticky
-        self._flag = torch.zeros((), device=device)
+        self.flag: Tensor = torch.zeros((), device=device)
+        """Not 0 where the update is left out."""
         self._since = torch.zeros((), dtype=torch.int64, device=device)
         """Updates left out since the last question."""
         self._steps = 0
-        optimizer.found_inf = self._flag  # type: ignore[attr-defined]
+        optimizer.found_inf = self.flag  # type: ignore[attr-defined]
 
     def admits(self, loss: Any, norm: Tensor) -> bool:
         """Always: the optimizer decides on the device."""
-        bad = (~torch.isfinite(loss + norm)).to(self._flag.dtype)
+        bad = (~torch.isfinite(loss + norm)).to(self.flag.dtype)
         if self._sticky:
-            torch.maximum(self._flag, bad, out=self._flag)
+            torch.maximum(self.flag, bad, out=self.flag)
         else:
-            self._flag.copy_(bad)
-        self._since += self._flag.to(self._since.dtype)
+            self.flag.copy_(bad)
+        self._since += self.flag.to(self._since.dtype)
         self._steps += 1
         return True
 

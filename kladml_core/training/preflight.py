@@ -166,7 +166,8 @@ def _require_monitor(config: TrainingConfig, names: tuple[str, ...], validates: 
 
 def _require_space(module: nn.Module, checkpoints: Path, config: TrainingConfig) -> list[str]:
     weights = sum(tensor.numel() * tensor.element_size() for tensor in (*module.parameters(), *module.buffers()))
-    one = 3 * weights  # an Adam keeps two numbers for each weight
+    # An Adam keeps two numbers for each weight, a moving average one.
+    one = (3 if config.ema_decay is None else 4) * weights
     free = shutil.disk_usage(checkpoints).free
     if free < one:
         raise UnusableError(

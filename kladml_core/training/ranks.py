@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from kladml_core.errors import TrainingFailedError
 
@@ -44,6 +44,11 @@ class Ranks:
         found: list[Any] = [None] * self.world_size
         dist.all_gather_object(found, value, group=self._group)
         return found
+
+    def take_from_main(self, tensors: Sequence[Tensor]) -> None:
+        """Gives each of these tensors, on the training device, the values that it has on rank 0."""
+        for tensor in tensors if self.world_size > 1 else ():
+            dist.broadcast(tensor, src=0)
 
     def require_equal_weights(self, module: nn.Module) -> None:
         """Compares a hash of all parameters and buffers.

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -21,6 +20,7 @@ from kladml_core.errors import CheckpointWriteError
 from kladml_core.runs.pins import read_pins
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.training import checkpoints
+from kladml_core.training.averaging import Averages
 from kladml_core.training.progress import Progress
 from kladml_core.training.ranks import Ranks
 from kladml_core.training.run_writer import RunWriter
@@ -46,6 +46,7 @@ class Saving:
         optimizer: the bare torch optimizer.
         scaler: the fp16 gradient scaler, or None.
         config_hash: recorded in every manifest.
+        averages: of the weights, or None where none are kept.
     """
 
     def __init__(
@@ -59,9 +60,11 @@ class Saving:
         config: TrainingConfig,
         *,
         config_hash: str = "",
+        averages: Averages | None = None,
     ) -> None:
         self._directory = directory
         self._module, self._optimizer, self._scaler = module, optimizer, scaler
+        self._averages = averages
         self._ranks = ranks
         self._writer = writer
         self._policy = config.checkpoint
@@ -112,7 +115,7 @@ class Saving:
         position = progress.state_dict()
         if self._directory is None or (position == self._saved and not best):
             return None
-        content = checkpoints.capture(self._module, self._optimizer, self._scaler, rank=self._ranks.rank)
+        content = self._capture()
         for generators in self._ranks.gather(content.rng)[1:]:
             content.rng.update(generators)
         content.state["trainer"] = dict(state)
@@ -127,6 +130,11 @@ class Saving:
                 write.thread = threading.Thread(target=self._write, args=work, name="checkpoint", daemon=True)
                 write.thread.start()
         return self._settle() if wait or not self._policy.background else None
+
+    def _capture(self) -> checkpoints.Content:
+        averages = self._averages.state_dict() if self._averages is not None else None
+        rank = self._ranks.rank
+        return checkpoints.capture(self._module, self._optimizer, self._scaler, rank=rank, averages=averages)
 
     def finished(self) -> list[str]:
         """The checkpoints that have been found written since the last question, on every rank."""
@@ -229,15 +237,15 @@ class Saving:
         ]
         return [name for _, _, name in sorted(found)]
 
-    def best_weights(self) -> dict[str, torch.Tensor] | None:
-        """The state of the module in the best checkpoint that loads, or None when none was ranked."""
+    def best_weights(self) -> dict[str, Any] | None:
+        """What the module's `load_state_dict` takes to be the best: averaged weights where they are kept.
+
+        Returns:
+            The best checkpoint's that loads; where none was ranked, the averages of now, and None without averages.
+        """
         for name in self.ranked():
             assert self._directory is not None
             path = self._directory / name
             if checkpoints.verify(path) is None:
-                content = checkpoints.load(path, verified=True)
-                saved = content.state.get("model") or {}
-                aliases = saved.get("aliases") or {}
-                extra = saved.get("extra") or {}
-                return {**content.model, **{alias: content.model[own] for alias, own in aliases.items()}, **extra}
-        return None
+                return checkpoints.load(path, verified=True).weights_for_use()
+        return self._capture().weights_for_use() if self._averages is not None else None

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from kladml_core.errors import TrainingFailedError
+from kladml_core.training.averaging import Averages
 from kladml_core.training.batches import Window
 from kladml_core.training.guard import DeviceGuard, HostGuard
 from kladml_core.training.means import Means
@@ -36,6 +37,7 @@ class Step:
         clipping: the greatest norm of all gradients, None for no clipping.
         means: takes loss and further values of each micro-batch.
         pulse: is told that something moves, at each micro-batch.
+        averages: of the weights, updated with them; None where none are kept.
         keep_buffers: puts buffers back when an update is left out, for NaN in a running mean stays there for ever.
     """
 
@@ -54,6 +56,7 @@ class Step:
         pulse: Pulse,
         clipping: float | None,
         keep_buffers: bool,
+        averages: Averages | None = None,
     ) -> None:
         self._training_step = training_step
         self._wrapped = wrapped
@@ -66,6 +69,7 @@ class Step:
         self._world = ranks.world_size
         self._means = means
         self._pulse = pulse
+        self._averages = averages
         # An infinite limit multiplies every gradient by exactly one, so that the norm is known without clipping.
         self._limit = math.inf if clipping is None else clipping
         self._parameters = [
@@ -96,6 +100,9 @@ class Step:
         admitted = self._guard.admits(loss, judged)
         if admitted:
             self._optimizer.step()
+            if self._buffers and self._guard.flag is not None:
+                for buffer, kept in self._buffers:
+                    buffer.copy_(torch.where(self._guard.flag == 0, buffer, kept))
         else:
             for buffer, kept in self._buffers:
                 buffer.copy_(kept)
@@ -103,6 +110,10 @@ class Step:
                 self._accelerator.scaler.update()  # it has unscaled these gradients and waits for the end of the step
         for parameter in self._parameters:
             parameter.grad = None
+        if self._averages is not None and admitted:
+            # An fp16 scaler leaves an update out where a gradient is not finite, which makes their norm so too.
+            left_out = self._guard.flag if self._accelerator.scaler is None else ~torch.isfinite(norm)
+            self._averages.update(left_out)
         return admitted
 
     def _backward(self, window: Window) -> tuple[Any, Any]:

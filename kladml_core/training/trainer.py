@@ -18,6 +18,7 @@ from kladml_core.models.torch_model import TorchModel
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.training.artifacts import save_best
 from kladml_core.training.assembly import Parts, make_loop, make_parts
+from kladml_core.training.averaging import Averages, too_slow_decay
 from kladml_core.training.callbacks import Callback
 from kladml_core.training.checkpoints import restore, restore_generators
 from kladml_core.training.device import compile_in_place, in_precision, make_accelerator, set_deterministic, to_device
@@ -166,6 +167,7 @@ class UniversalTrainer:
         try:
             ranks.require_equal_weights(parts.module)
             pulse = Pulse(paused=config.compile)
+            averages = self._averages(parts, found, notes)
             loop = make_loop(
                 parts,
                 wrapped,
@@ -177,6 +179,7 @@ class UniversalTrainer:
                 pulse=pulse,
                 config_hash=self._config_hash,
                 fingerprints=self._fingerprints,
+                averages=averages,
             )
             if found is not None:
                 loop.load_state(found.state)
@@ -253,6 +256,20 @@ class UniversalTrainer:
         if parts.data.train.inexact_reason:
             notes.append(parts.data.train.inexact_reason)
         return notes
+
+    def _averages(self, parts: Parts, found: Resume | None, notes: list[str]) -> Averages | None:
+        """The averages of a resumed run, or new ones that begin with the weights of now."""
+        decay = self.config.ema_decay
+        if decay is None:
+            return None
+        averages = Averages(parts.module, parts.optimizer, decay, parts.ranks)
+        if found is not None and found.content.averages:
+            averages.load_state_dict(found.content.averages)
+        elif found is not None:
+            notes.append("the checkpoint holds no averaged weights; the average starts from its weights")
+        elif warning := too_slow_decay(decay, parts.total_steps):
+            parts.writer.event("log", level="warning", message=warning)
+        return averages
 
     def _announce(self, parts: Parts, loop: Loop, found: Resume | None, notes: Sequence[str]) -> None:
         total = parts.total_steps

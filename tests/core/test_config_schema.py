@@ -117,6 +117,8 @@ TRAINING_FAULTS: list[tuple[str, str, int]] = [
     ("lr_scheduler: {name: cosine, warmup: 2.5}", "a whole number of steps, or a share of all steps below 1", 40),
     ("lr_scheduler: {name: plateau, factor: 2}", "training.lr_scheduler.factor must be a number from 0 to 1", 41),
     ("lr_scheduler: {name: plateau, patience: 2.5}", "must be a whole number of validations, not 2.5", 43),
+    ("ema_decay: 1", "training.ema_decay must be less than 1, not 1. 0.999 averages over about", 14),
+    ("ema: 0.99", "'ema' is no key of training. Did you mean ema_decay?", 3),
     ("checkpoint: {keep_last: 1}", "training.checkpoint.keep_last must be at least 2, not 1. A second checkpoint", 27),
     ("checkpoint: {every_epoch: 1}", "'every_epoch' is no key of training.checkpoint. Did you mean every_epochs?", 16),
     ("early_stopping: true", "training.early_stopping must be a mapping with keys such as enabled, monitor, mode", 19),

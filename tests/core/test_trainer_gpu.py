@@ -49,13 +49,14 @@ def data() -> tuple[Tensor, Tensor]:
     return x, (x.sum(dim=1) > 0).long()
 
 
-@pytest.mark.parametrize("precision", ["no", "bf16"])
-def test_nothing_is_read_back_between_log_points(precision: str) -> None:
+@pytest.mark.parametrize(("precision", "decay"), [("no", None), ("bf16", None), ("no", 0.9)])
+def test_nothing_is_read_back_between_log_points(precision: str, decay: float | None) -> None:
     config = TrainingConfig(
         max_steps=60,
         batch_size=8,
         log_every=60,
         gradient_clipping=1.0,
+        ema_decay=decay,
         mixed_precision=precision,  # type: ignore[arg-type]
     )
     try:
@@ -81,6 +82,7 @@ def test_a_resumed_run_equals_the_undisturbed_one(precision: str, tmp_path: Path
             max_steps=steps,
             batch_size=8,
             deterministic=True,
+            ema_decay=0.9,
             mixed_precision=precision,  # type: ignore[arg-type]
         )
         number, model = run.claim_attempt(), Net()
@@ -90,6 +92,9 @@ def test_a_resumed_run_equals_the_undisturbed_one(precision: str, tmp_path: Path
 
     broken = RunDirectory.create(tmp_path, "p", "f", "broken", seed=0)
     attempt(broken, 33)
-    whole = attempt(RunDirectory.create(tmp_path, "p", "f", "whole", seed=0), 70)
-    for name, value in attempt(broken, 70).module.state_dict().items():
-        assert torch.equal(value, whole.module.state_dict()[name]), name
+    whole = RunDirectory.create(tmp_path, "p", "f", "whole", seed=0)
+    trained = [attempt(run, 70) for run in (broken, whole)]
+    averaged = [Net().load(run.artifacts / "best_model") for run in (broken, whole)]
+    for left, right in (trained, averaged):
+        for name, value in left.module.state_dict().items():
+            assert torch.equal(value, right.module.state_dict()[name]), name

@@ -263,9 +263,9 @@ def launched(run: RunDirectory, workspace: Path, *, processes: int = 1, **enviro
 
 
 def assert_same_end(one: Ended, other: Ended) -> None:
-    """The newest checkpoints hold the same weights, optimizer state and generators, bit for bit."""
+    """The newest checkpoints hold the same weights, averages, optimizer state and generators, bit for bit."""
     left, right = one.content(), other.content()
-    for part in ("model", "optimizer", "rng"):
+    for part in ("model", "optimizer", "averages", "rng"):
         expected, actual = getattr(left, part), getattr(right, part)
         assert expected.keys() == actual.keys()
         for name, tensor in expected.items():
