@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from kladml_core.backends.console_publisher import ConsolePublisher
     from kladml_core.backends.env_config import EnvConfig
     from kladml_core.backends.local_storage import LocalStorage
+    from kladml_core.backends.mlflow_tracker import LocalTracker, MLflowTracker
     from kladml_core.backends.queue_publisher import QueuePublisher
     from kladml_core.backends.run_log import RunLog
     from kladml_core.backends.s3_storage import S3Storage
@@ -18,6 +19,8 @@ _HOMES = {
     "ConsolePublisher": "console_publisher",
     "EnvConfig": "env_config",
     "LocalStorage": "local_storage",
+    "LocalTracker": "mlflow_tracker",
+    "MLflowTracker": "mlflow_tracker",
     "QueuePublisher": "queue_publisher",
     "RunLog": "run_log",
     "S3Storage": "s3_storage",
@@ -28,6 +31,8 @@ __all__ = [
     "ConsolePublisher",
     "EnvConfig",
     "LocalStorage",
+    "LocalTracker",
+    "MLflowTracker",
     "QueuePublisher",
     "RunLog",
     "S3Storage",

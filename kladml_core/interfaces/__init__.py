@@ -3,7 +3,14 @@
 from kladml_core.interfaces.config import ConfigInterface
 from kladml_core.interfaces.publisher import PublisherInterface
 from kladml_core.interfaces.storage import StorageInterface
-from kladml_core.interfaces.tracker import TrackerInterface
+from kladml_core.interfaces.tracker import Measurement, TrackerInterface
 from kladml_core.interfaces.unsupported import UnsupportedOperation
 
-__all__ = ["ConfigInterface", "PublisherInterface", "StorageInterface", "TrackerInterface", "UnsupportedOperation"]
+__all__ = [
+    "ConfigInterface",
+    "Measurement",
+    "PublisherInterface",
+    "StorageInterface",
+    "TrackerInterface",
+    "UnsupportedOperation",
+]
