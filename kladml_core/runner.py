@@ -204,6 +204,8 @@ class ExperimentRunner:
         try:
             control.remove_stale(run.control, attempt.number)
             tell_changes(attempt, log)
+            for warning in plan.warnings:
+                ending.warn(warning)
             model, fit, data = train(plan, attempt, log, signals, callbacks)
             result = self._result(plan, attempt, model, fit)
             if fit.status == "finished":

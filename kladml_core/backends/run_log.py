@@ -169,6 +169,7 @@ class RunLog(PublisherInterface):
             "status": ours.get("status", "starting"),
             "attempt": self.attempt,
             **identity().to_json(),
+            "directory": self.run.inode,
             "phase": "starting",
             "epoch": 0,
             "step": 0,

@@ -57,7 +57,14 @@ def claim(plan: Plan, data: Path, resume: str | None) -> Attempt:
     config = plan.config
     text = dump(config.model_dump(mode="json"))
     if resume is None:
-        run = RunDirectory.create(data, config.project, config.family, config.experiment, seed=config.seed)
+        run = RunDirectory.create(
+            data,
+            config.project,
+            config.family,
+            config.experiment,
+            seed=config.seed,
+            fingerprints=plan.fingerprints,
+        )
         number = run.claim_attempt()
     else:
         run = find_run(data, resume)
@@ -214,7 +221,7 @@ def _record(plan: Plan, attempt: Attempt, directory: Path) -> dict[str, Any]:
         "command": provenance.mask_argv(sys.orig_argv),
         "in_process": True,
         "overrides": [],
-        "warnings": [],
+        "warnings": list(plan.warnings),
         "launcher_pid": os.getpid(),
         **provenance.record(directory, plan.code),
         "source": {"file": str(attempt.run.config), "positions": {}},

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kladml_core.config.load import dump, parse
 from kladml_core.errors import ConfigError, ExitCode, UnusableError
 from kladml_core.settings import Settings
+from kladml_core.workspace.data_files import look_at_data
 
 if TYPE_CHECKING:
     from kladml_core.config.schema import RunConfig
@@ -50,6 +51,10 @@ class Plan:
     load_data: Callable[[], DataModule]
     code: Path
     """A file or folder in the repository whose state is recorded."""
+    fingerprints: Mapping[str, str]
+    """Of the data files that are given by name."""
+    warnings: tuple[str, ...]
+    """What the person should know before this trains."""
 
 
 def make_plan(given: Arguments, root: Path, settings: Settings) -> Plan:
@@ -89,7 +94,8 @@ def make_plan(given: Arguments, root: Path, settings: Settings) -> Plan:
         # No line of a file: the person wrote arguments.
         raise type(worst.error())(worst.message, hint=worst.hint)
     config = RunConfig.model_validate(document.data)
-    return Plan(config, partial(_make_model, given, config, root), load_data, _code(given.model, root))
+    make_model = partial(_make_model, given, config, root)
+    return Plan(config, make_model, load_data, _code(given.model, root), *look_at_data(config, root))
 
 
 def make_recorded(config: Mapping[str, Any], root: Path) -> BaseModel:

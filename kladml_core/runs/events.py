@@ -13,6 +13,7 @@ TERMINAL_KINDS: Mapping[str, str] = {"run_finished": "finished", "run_failed": "
 
 _CHUNK = 8 << 20
 _TAIL = 1 << 18
+_HEAD = 1 << 18
 
 Event = dict[str, Any]
 
@@ -55,6 +56,16 @@ def last_terminal_event(path: Path, attempt: int) -> Event | None:
         if event is not None and event["kind"] in TERMINAL_KINDS and event.get("attempt") == attempt:
             return event
     return None
+
+
+def first_event(path: Path, kind: str) -> Event | None:
+    """The first event of a kind, looked for near the beginning of the file, or None."""
+    try:
+        with path.open("rb") as file:
+            lines = file.read(_HEAD).split(b"\n")
+    except OSError:
+        return None
+    return next((event for line in lines if (event := _parse(line)) is not None and event["kind"] == kind), None)
 
 
 def resume_cuts(events: Iterable[Event]) -> dict[str, list[tuple[int, int]]]:

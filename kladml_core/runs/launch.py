@@ -20,11 +20,16 @@ from kladml_core.runs.files import write_text_atomic
 from kladml_core.runs.machine_checks import check_disk, check_folders, check_run_folder
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.start import start_attempt
-from kladml_core.runs.status import read_status
+from kladml_core.runs.status import RunStatus, read_status
 from kladml_core.settings import Settings, load_settings
+from kladml_core.workspace.data_files import look_at_data
 
 if TYPE_CHECKING:
     from kladml_core.config.schema import RunConfig
+
+
+_MENDING_SECONDS = 5.0
+"""A living worker writes state.json at least once a second."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +127,10 @@ def prepare_resume(run: RunDirectory, *, workspace: Path, overrides: Sequence[st
     Raises:
         NothingToResumeError: it is finished with nothing left to train, or has no checkpoint.
         ConfigError: an override is wrong, or changes what the run is.
-        UnusableError: it is live or damaged.
+        UnusableError: it is live, or its identity is damaged.
     """
-    status = read_status(run)
-    if status.status == "damaged":
+    status = _settled(run)
+    if status.status == "damaged" and run.read_run() is None:
         raise UnusableError(f"{run.reference} is damaged: {status.damaged}", hint="launch its config again")
     if status.live:
         raise UnusableError(f"{run.reference} is {status.status} already", hint="watch it, or stop it first")
@@ -157,10 +162,20 @@ def wait_until_running(run: RunDirectory, timeout: float | None = None) -> str:
     return status.status
 
 
+def _settled(run: RunDirectory) -> RunStatus:
+    """The run's status; where it is damaged, after the time in which a living worker would have mended state.json."""
+    deadline = time.monotonic() + _MENDING_SECONDS
+    while (status := read_status(run)).status == "damaged" and run.state_json.exists() and run.read_run() is not None:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    return status
+
+
 def _plan(document: Document, workspace: Path, config_file: Path, overrides: Sequence[str]) -> Plan:
     settings = load_settings(workspace)
     config = _resolve(document, workspace, settings)
-    fingerprints, warnings = _datasets(config, workspace)
+    fingerprints, warnings = look_at_data(config, workspace)
     return Plan(document, config, workspace, settings, config_file, tuple(overrides), fingerprints, warnings)
 
 
@@ -168,33 +183,6 @@ def _resolve(document: Document, workspace: Path, settings: Settings) -> RunConf
     from kladml_core.config.schema import resolve  # pydantic: not needed until something is launched
 
     return resolve(document, workspace=workspace, settings=settings)
-
-
-def _datasets(config: RunConfig, workspace: Path) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Fingerprints of the data files that a config names, and a warning for each that changed since its registration.
-
-    The data of a `target` is fingerprinted by the worker, which alone may import it.
-    """
-    from kladml_core.config.references import is_data_path
-    from kladml_core.workspace.datasets import file_fingerprint, find_dataset
-
-    fingerprints: dict[str, str] = {}
-    warnings: list[str] = []
-    for split in ("train", "val", "test"):
-        name = getattr(config.data, split)
-        if name is None:
-            continue
-        if is_data_path(name):
-            fingerprints[name] = file_fingerprint(workspace / Path(name).expanduser())
-            continue
-        registration = find_dataset(workspace, name)
-        location = registration.location(workspace)
-        if location is None:
-            continue
-        fingerprints[name] = file_fingerprint(location)
-        if registration.fingerprint not in (None, fingerprints[name]):
-            warnings.append(f"dataset {name!r} has changed since it was registered: {location}")
-    return fingerprints, tuple(warnings)
 
 
 def _refuse_other_identity(before: RunConfig, after: RunConfig, run: RunDirectory) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kladml_core.config.diff import diff
+from kladml_core.runs.events import first_event
 from kladml_core.runs.provenance import PACKAGES_FILE, PATCH_FILE, read_packages
 from kladml_core.runs.rundir import RunDirectory
 
@@ -33,7 +34,8 @@ def _origin(run: RunDirectory) -> dict[str, Any]:
     python = versions.pop("python", None)
     found = {
         "seed": identity.get("seed"),
-        "data": _mapping(identity.get("fingerprints")),
+        # Data that a function gives is known once the worker has called it.
+        "data": identity.get("fingerprints") or _seen_by_the_worker(run),
         "code": {**git, "uncommitted": _patch(directory / PATCH_FILE)} if git else {},
         "python": python,
         # Of a run from before all packages were listed, the main ones are known.
@@ -43,6 +45,11 @@ def _origin(run: RunDirectory) -> dict[str, Any]:
         **{key: attempt.get(key) for key in _FACTS},
     }
     return {key: value for key, value in found.items() if value not in (None, {})}
+
+
+def _seen_by_the_worker(run: RunDirectory) -> Mapping[str, Any]:
+    started = first_event(run.events, "run_started") or {}
+    return _mapping(started.get("fingerprints"))
 
 
 def _patch(path: Path) -> str:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kladml_core.errors import UnusableError
 from kladml_core.runs.files import read_object, write_json
+from kladml_core.runs.processes import host_name
 from kladml_core.runs.ref import RunRef
 from kladml_core.runs.run_numbers import next_number
 
 _ATTEMPT = re.compile(r"\d{3,}")
+_SIGN_SECONDS = 1.0
 CLAIM_SECONDS = 60.0
 """How long a claimed attempt may lack a state that names it before it counts as abandoned."""
 
@@ -91,6 +95,14 @@ class RunDirectory:
     @property
     def notes(self) -> Path:
         return self.path / "notes.yaml"
+
+    @property
+    def inode(self) -> int | None:
+        """What tells the directory from a copy of it, here and on other hosts of a shared file system."""
+        try:
+            return self.path.stat().st_ino
+        except OSError:
+            return None
 
     @classmethod
     def create(
@@ -167,6 +179,7 @@ class RunDirectory:
             while True:
                 try:
                     self.attempt_dir(number).mkdir()
+                    self._sign(number)
                     return number
                 except FileExistsError:
                     if not self._abandoned(number):
@@ -202,6 +215,14 @@ class RunDirectory:
         found = (self.read_attempt(number) or {}).get("warnings")
         return tuple(map(str, found)) if isinstance(found, list) else ()
 
+    def _sign(self, number: int) -> None:
+        """Says at once who holds an attempt, for what else is recorded of it takes a moment."""
+        from kladml_core.runs.provenance import user_name  # not needed by those who only look
+
+        holder = {"launcher_pid": os.getpid(), "user": user_name(), "host": host_name()}
+        with suppress(OSError):  # the claim is the directory; on a full disk nobody is told who holds it
+            write_json(self.attempt_dir(number) / "attempt.json", {"v": 1, "attempt": number, **holder}, durable=False)
+
     def _abandoned(self, number: int) -> bool:
         """Whether an attempt was claimed a while ago by a launcher that never came to start it."""
         reached = (self.read_state() or {}).get("attempt")
@@ -213,7 +234,10 @@ class RunDirectory:
             return False
 
     def _held(self, number: int) -> UnusableError:
-        attempt = self.read_attempt(number) or {}
+        deadline = time.monotonic() + _SIGN_SECONDS
+        while (signed := self.read_attempt(number)) is None and time.monotonic() < deadline:
+            time.sleep(0.01)  # it was claimed this moment
+        attempt = signed or {}
         holder = (
             f"process {attempt.get('launcher_pid', '?')} of {attempt.get('user', '?')} on {attempt.get('host', '?')}"
         )

@@ -75,7 +75,8 @@ def read_status(run: RunDirectory) -> RunStatus:
     attempt = _int(state.get("attempt"))
     stalled = False
     if status in LIVE and status != "queued":
-        alive = is_alive(state)
+        copied = _is_copy(run, state)
+        alive = False if copied else is_alive(state)
         terminal = last_terminal_event(run.events, attempt or 0) if alive is not True else None
         lost = read_object(run.lost_json) or {}
         if terminal is not None:
@@ -84,7 +85,8 @@ def read_status(run: RunDirectory) -> RunStatus:
             reason, exit_code = _text(terminal.get("reason")), _int(terminal.get("exit_code"))
             ended = _number(terminal.get("time"))
         elif alive is False or (lost.get("attempt") == attempt and alive is not True):
-            status, reason, exit_code = "lost", _text(lost.get("cause")) or _cause(state), 137
+            cause = _text(lost.get("cause")) or (_of_the_original(state) if copied else _cause(state))
+            status, reason, exit_code = "lost", cause, 137
             ended = _number(state.get("heartbeat"))
         else:
             stalled = _stalled(state)
@@ -157,6 +159,16 @@ def _without_state(run: RunDirectory, identity: Mapping[str, Any] | None) -> Run
     else:
         what = "it was never started: state.json is missing"
     return RunStatus(status="damaged", attempt=attempt, created=created, damaged=what, reason=what)
+
+
+def _is_copy(run: RunDirectory, state: Mapping[str, Any]) -> bool:
+    """Whether the state tells of another directory's worker: nothing is written here, whoever lives or dies there."""
+    written, here = _int(state.get("directory")), run.inode
+    return None not in (written, here) and written != here and _silence(state) is not None
+
+
+def _of_the_original(state: Mapping[str, Any]) -> str:
+    return f"a copy of a run that was trained elsewhere (process {state.get('pid')} on {state.get('host')})"
 
 
 def _cause(state: Mapping[str, Any]) -> str:

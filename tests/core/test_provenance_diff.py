@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kladml_core.backends.run_log import RunLog
 from kladml_core.config.diff import MISSING
 from kladml_core.runs import provenance
 from kladml_core.runs.files import read_json, write_json
@@ -61,6 +62,17 @@ def test_what_differs_is_named_with_the_value_of_each_run(data: Path, repository
     git(repository, "commit", "-qam", "second")
     third = dict(provenance_diff([one, other, recorded(data, repository)]))
     assert third["code.sha"] == (sha, sha, git(repository, "rev-parse", "HEAD").strip())
+
+
+def test_the_data_of_a_function_is_compared_as_the_worker_saw_it(data: Path, repository: Path) -> None:
+    runs = []
+    for content in ("sha256:1", "sha256:2"):
+        run = RunDirectory.create(data, "p", "f", "e", seed=0)
+        log = RunLog(run, run.claim_attempt())
+        log.event("run_started", fingerprints={"train": content, "val": "sha256:9"})
+        log.close()
+        runs.append(run)
+    assert provenance_diff(runs) == [("data.train", ("sha256:1", "sha256:2"))]
 
 
 def test_a_run_whose_records_are_damaged_is_compared_all_the_same(data: Path, repository: Path) -> None:

@@ -28,7 +28,7 @@ from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import read_status
 from kladml_core.runs.stop import request_stop
 from kladml_core.training import checkpoints
-from kladml_core.workspace.datasets import register
+from kladml_core.workspace.datasets import file_fingerprint, register
 from kladml_core.workspace.workspace import Workspace
 from tests.core import runner_workspace as parts
 from tests.core.runner_workspace import TRAINING, Folder, Heard, Net, Plain, Regression, Tracked, table
@@ -121,9 +121,21 @@ def test_the_same_data_in_any_form_gives_the_same_run(
     config = read(result.path / "config.yaml").data
     if kind in ("file", "name"):
         assert config["data"]["train"] == data
+        identity = RunDirectory(result.path).read_run()
+        assert identity is not None and identity["fingerprints"] == {data: file_fingerprint(file)}
     else:
         assert config["data"]["target"] == "kladml_core.runner:given_data"
         assert "60" in config["data"]["params"]["train"]
+
+
+def test_a_registered_dataset_that_changed_is_told(workspace: Path) -> None:
+    x, y = table()
+    save_file({"x": x, "y": y}, workspace / "rows.safetensors")
+    register(workspace, "rows", path="rows.safetensors")
+    save_file({"x": x * 2, "y": y}, workspace / "rows.safetensors")
+    result = run(data="rows")
+    warnings = [event["message"] for event in events(result.path) if event["kind"] == "log"]
+    assert any("dataset 'rows' has changed since it was registered" in warning for warning in warnings), warnings
 
 
 def test_a_module_with_a_loss_by_name_or_as_a_function(workspace: Path) -> None:
