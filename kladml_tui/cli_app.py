@@ -12,7 +12,7 @@ import typer
 from kladml_core.errors import ConfigError, ExitCode
 from kladml_core.runs.plain import inert
 from kladml_core.workspace.choose import choose_config, choose_workspace
-from kladml_tui import cli_prune, cli_runs
+from kladml_tui import cli_compare, cli_prune, cli_runs
 from kladml_tui.cli_shared import open_app, print_json, print_rows, settings_of
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ config_commands = typer.Typer(
 )
 app.add_typer(config_commands, name="config")
 cli_runs.add_commands(app)
+cli_compare.add_commands(app)
 cli_prune.add_commands(app)
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]

@@ -73,7 +73,11 @@ COMMANDS: tuple[Command, ...] = (
         "run.terminate", "S", "signal", "Send SIGTERM to a run that does not heed the stop request.", "run", "terminate"
     ),
     Command("run.resume", "r", "resume", "Go on from the run's newest checkpoint.", "run", "resume", True),
+    Command("run.again", "a", "again", "Start a new run of the config that this one recorded.", "run", "again", True),
     Command("run.clone", "n", "clone", "Open a copy of the run's config in the editor.", "run", "clone", True),
+    Command("run.mark", "space", "mark", "Mark the run for comparing, or take its mark off.", "run", "mark", True),
+    Command("run.diff", "d", "diff", "Show in what the marked runs differ.", "run", "diff", True),
+    Command("run.unmark", "U", "unmark", "Take the marks off all runs.", "run", "unmark"),
     *_tabs(),
     Command("runs.filter", "slash", "filter", "Show only the runs that match some words.", "workbench", "filter", True),
     Command("copy", "y", "copy", "Copy the run's reference, or the config's path.", "workbench", "copy"),

@@ -27,10 +27,12 @@ class EditedFile:
     """What was on disk; None for a file that is yet to be made."""
     newline: str = "\n"
     bom: bool = False
+    draft: str = ""
+    """The text of a file that is yet to be made."""
 
     @classmethod
-    def open(cls, path: Path) -> EditedFile:
-        """Reads the file; a missing one is an empty text, made when it is saved.
+    def open(cls, path: Path, draft: str = "") -> EditedFile:
+        """Reads the file; a missing one has the text of `draft`, and is made when it is saved.
 
         Raises:
             UnusableError: it cannot be read, or is no regular file.
@@ -40,7 +42,7 @@ class EditedFile:
         if content is None:
             if not path.parent.is_dir():
                 raise UnusableError("its folder does not exist", file=str(path))
-            return cls(path, None)
+            return cls(path, None, draft=draft)
         try:
             text = content.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -58,7 +60,7 @@ class EditedFile:
     @property
     def text(self) -> str:
         """The text for the text area: lines end in `\\n`, nothing else splits them."""
-        text = (self.content or b"").decode("utf-8").removeprefix(_BOM)
+        text = self.draft if self.content is None else self.content.decode("utf-8").removeprefix(_BOM)
         if self.newline != "\n":
             text = text.replace(self.newline, "\n")
         return text.translate(_PRIVATE)

@@ -1,32 +1,38 @@
-"""What a person does with configs and runs: start, stop, signal, resume, clone. Called in threads only."""
+"""What a person does with configs and runs: start, stop, signal, resume, run again. Called in threads only."""
 
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 from kladml_core.errors import KladMLError, UnusableError
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.stop import request_stop, terminate
-from kladml_core.settings import Settings
 
 BY = "the app"
 """Who asks, as the run's event says it."""
 
 
-def start(config: Path, workspace: Path) -> RunDirectory:
+def start(config: Path, workspace: Path, copied: RunDirectory | None = None) -> RunDirectory:
     """Checks a config and starts a run of it.
+
+    Args:
+        config: the file.
+        workspace: the workspace's root.
+        copied: the run whose config the file began as a copy of.
 
     Raises:
         KladMLError: the config is wrong, names what cannot be used, or the worker does not start.
     """
+    from kladml_core.runs.clone import origin
     from kladml_core.runs.launch import launch, prepare  # pydantic: not before the first frame
 
-    return launch(prepare(config, workspace=workspace))
+    plan = prepare(config, workspace=workspace)
+    return launch(plan if copied is None else replace(plan, cloned_from=origin(copied)))
 
 
 def resume(run: RunDirectory, workspace: Path) -> RunDirectory:
@@ -51,28 +57,22 @@ def send_term(run: RunDirectory) -> None:
     terminate(run, signal.SIGTERM)
 
 
-def clone(run: RunDirectory, settings: Settings) -> Path:
-    """Writes a copy of the run's config into the first folder of configs, under a name of its own.
+def again(run: RunDirectory, workspace: Path) -> RunDirectory:
+    """Starts a new run of an ended run's recorded config; raises as `kladml_core.runs.clone.rerun`."""
+    from kladml_core.runs.clone import rerun
+
+    return rerun(run, workspace=workspace)
+
+
+def copy_of(run: RunDirectory, workspace: Path) -> tuple[Path, str]:
+    """A free name for a copy of the run's config, and the copy's text; makes nothing.
 
     Raises:
-        UnusableError: the run has no config, or the copy cannot be written.
+        UnusableError: the run has no config.
     """
-    folder = settings.config_dirs[0] if settings.config_dirs else settings.root
-    name = re.sub(r"[^\w.-]+", "-", f"{run.ref.experiment}-{run.ref.run.removeprefix('run_')}").strip("-.") or "copy"
-    try:
-        text = run.config.read_bytes()
-        folder.mkdir(parents=True, exist_ok=True)
-        for number in range(1, 1000):
-            path = folder / (f"{name}.yaml" if number == 1 else f"{name}-{number}.yaml")
-            try:
-                with path.open("xb") as file:
-                    file.write(text)
-                return path
-            except FileExistsError:
-                continue
-    except OSError as error:
-        raise UnusableError(f"cannot copy {run.config}: {error.strerror}") from error
-    raise UnusableError(f"there are a thousand copies named {name} in {folder}")
+    from kladml_core.runs.clone import copy_path, copy_text
+
+    return copy_path(run, workspace), copy_text(run)
 
 
 def outside_editor() -> list[str]:

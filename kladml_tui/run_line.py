@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kladml_core.runs.checkpoint_list import list_checkpoints
+
 if TYPE_CHECKING:
     from kladml_core.runs.follow import RunSnapshot
+    from kladml_core.runs.rundir import RunDirectory
     from kladml_core.runs.status import RunStatus
     from kladml_core.workspace.rows import RunRow
 
@@ -50,6 +53,8 @@ class RunLine:
     pace: float | None = None
     """Steps a second of late."""
     star: bool = False
+    resumable: bool = False
+    """Whether it has ended before its time, and a checkpoint to go on from."""
 
     @property
     def word(self) -> str:
@@ -81,11 +86,13 @@ class RunLine:
 
 
 def from_row(row: RunRow) -> RunLine:
-    """The line of a run that was read once."""
+    """The line of a run that was read once. For threads: it may look for checkpoints."""
     name = preferred(row.metrics)
     figures = row.metrics.get(name or "")
     figure = Figure(name, figures.last, figures.last_step) if name and figures else None
-    return RunLine(row.reference, row.status, figure, _average_pace(row.status), row.star)
+    return RunLine(
+        row.reference, row.status, figure, _average_pace(row.status), row.star, _resumable(row.status, row.run)
+    )
 
 
 def from_snapshot(snapshot: RunSnapshot, known: RunLine | None = None) -> RunLine:
@@ -93,7 +100,9 @@ def from_snapshot(snapshot: RunSnapshot, known: RunLine | None = None) -> RunLin
     name = preferred(snapshot.last)
     point = snapshot.last.get(name or "")
     figure = Figure(name, point.value, point.step) if name and point else (known.figure if known else None)
-    return RunLine(snapshot.reference, snapshot.status, figure, _pace(snapshot), known.star if known else False)
+    star = known is not None and known.star
+    resumable = _resumable(snapshot.status) or (known is not None and known.resumable and not snapshot.status.live)
+    return RunLine(snapshot.reference, snapshot.status, figure, _pace(snapshot), star, resumable)
 
 
 def preferred(metrics: Mapping[str, object]) -> str | None:
@@ -105,6 +114,15 @@ def preferred(metrics: Mapping[str, object]) -> str | None:
     if validation:
         return validation[0]
     return next((name for name in (*_PREFERRED, *sorted(metrics)) if name in metrics), None)
+
+
+def _resumable(status: RunStatus, run: RunDirectory | None = None) -> bool:
+    """Whether there is a checkpoint to go on from: by the run's state, else among the files where `run` is given."""
+    if status.live or status.status in ("finished", "damaged"):
+        return False
+    if status.last_checkpoint is not None or run is None:
+        return status.last_checkpoint is not None
+    return any(checkpoint.valid for checkpoint in list_checkpoints(run))
 
 
 def _average_pace(status: RunStatus) -> float | None:

@@ -16,6 +16,8 @@ from kladml_core.errors import ExitCode, KladMLError
 
 DATA_SUFFIXES = (".npz", ".safetensors", ".csv")
 """What a data file's name may end in."""
+GIVEN_DATA = "kladml_core.runner:given_data"
+"""What stands as `data.target` in the config of a run whose data was given in memory."""
 _TARGETS: tuple[KeyPath, ...] = (
     ("model", "target"),
     ("loss",),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kladml_core.config.load import dump, parse
+from kladml_core.config.references import GIVEN_DATA
 from kladml_core.errors import ConfigError, ExitCode, UnusableError
 from kladml_core.settings import Settings
 from kladml_core.workspace.data_files import look_at_data
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from kladml_core.config.schema import RunConfig
     from kladml_core.data.datamodule import DataModule, Split
     from kladml_core.models.base import BaseModel
-
-GIVEN_DATA = "kladml_core.runner:given_data"
-"""What stands as `data.target` in the config of a run whose data was given in memory."""
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ class Plan:
     """Of the data files that the config names, as they are now, by the name that the config gives them."""
     warnings: tuple[str, ...]
     """What the person should know before this trains; the worker writes each as an event."""
+    cloned_from: Mapping[str, str] | None = None
+    """`reference` and `uid` of the run whose config this is a copy of."""
 
 
 def prepare(config_file: Path, *, workspace: Path, overrides: Sequence[str] = (), processes: int | None = None) -> Plan:
@@ -193,7 +195,7 @@ def _refuse_other_identity(before: RunConfig, after: RunConfig, run: RunDirector
         told = "; ".join(f"{key}: {old!r} → {new!r}" for key, old, new in changes)
         raise ConfigError(
             f"{run.reference} cannot be resumed with another {', '.join(key for key, _, _ in changes)} ({told})",
-            hint="press n on it in the app, or copy its config.yaml, to train a different run",
+            hint="`kladml-tui clone`, or n in the app, makes a new run of a copy of its config",
         )
 
 

@@ -167,6 +167,7 @@ def _record(
         "overrides": [provenance.mask_override(word) for word in plan.overrides],
         "warnings": [*session_killers(), *plan.warnings],
         "launcher_pid": os.getpid(),
+        **({} if plan.cloned_from is None else {"cloned_from": dict(plan.cloned_from)}),
         **provenance.record(directory, _code_location(plan), environ),
         "source": {
             "file": plan.document.file,

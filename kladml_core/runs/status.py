@@ -45,6 +45,8 @@ class RunStatus:
     progress_at: float | None = None
     exit_code: int | None = None
     reason: str | None = None
+    last_checkpoint: str | None = None
+    """Name of the newest checkpoint that the worker has told of; it may have been removed since."""
     created: float | None = None
     started: float | None = None
     ended: float | None = None
@@ -107,6 +109,7 @@ def read_status(run: RunDirectory) -> RunStatus:
         progress_at=_number(state.get("progress_at")),
         exit_code=exit_code,
         reason=reason,
+        last_checkpoint=_checkpoint(state.get("last_checkpoint")),
         created=_number(identity.get("created")),
         started=_number(state.get("started")),
         ended=ended,
@@ -191,6 +194,10 @@ def _silence(state: Mapping[str, Any]) -> float | None:
     heartbeat = _number(state.get("heartbeat"))
     silent = None if heartbeat is None else time.time() - heartbeat
     return silent if silent is not None and silent > SILENT_SECONDS else None
+
+
+def _checkpoint(value: Any) -> str | None:
+    return _text(value.get("name")) if isinstance(value, Mapping) else None
 
 
 def _int(value: Any) -> int | None:

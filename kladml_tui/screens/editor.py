@@ -35,6 +35,7 @@ class ConfigEditor(FileScreen):
         path: the file; a missing one is made when it is first saved.
         workspace: where its targets, datasets and paths are looked up; found from the file when None.
         line: where the cursor stands at first, from 1.
+        draft: the text of a file that is yet to be made; closed unsaved and unchanged, it leaves nothing behind.
     """
 
     CSS_PATH = "editor.tcss"
@@ -50,8 +51,8 @@ class ConfigEditor(FileScreen):
 
         path: Path
 
-    def __init__(self, path: Path, *, workspace: Path | None = None, line: int | None = None) -> None:
-        super().__init__(path, workspace)
+    def __init__(self, path: Path, *, workspace: Path | None = None, line: int | None = None, draft: str = "") -> None:
+        super().__init__(path, workspace, draft)
         self._first_line = line
         self._check_timer: Timer | None = None
         self.checked_text: str | None = None
@@ -132,9 +133,13 @@ class ConfigEditor(FileScreen):
     def _show_bar(self) -> None:
         if not self.is_mounted:
             return
-        saved = "reading" if self._file is None else ""
-        if self._file is not None and self.unsaved:
-            saved = "new" if self._file.content is None else "unsaved"
+        saved = ""
+        if self._file is None:
+            saved = "reading"
+        elif self._file.content is None:
+            saved = "new"
+        elif self.unsaved:
+            saved = "unsaved"
         checked = self._key_line.keys_of is not None
         problems = len(self._problem_list.findings) if checked else None
         self.query_one(EditorBar).show(EditorState(self.path, self.typing, saved, problems))

@@ -29,6 +29,7 @@ class FileScreen(Screen[None]):
     Args:
         path: the file; a missing one is made when it is first saved.
         workspace: where it belongs to; found from the file when None.
+        draft: the text of a file that is yet to be made.
     """
 
     @dataclass
@@ -37,10 +38,11 @@ class FileScreen(Screen[None]):
 
         path: Path
 
-    def __init__(self, path: Path, workspace: Path | None) -> None:
+    def __init__(self, path: Path, workspace: Path | None, draft: str = "") -> None:
         super().__init__()
         self.path = path
         self.workspace = workspace
+        self._draft = draft
         self._file: EditedFile | None = None
         self._told_of: bytes | None = b""
         self._saving = asyncio.Lock()
@@ -70,7 +72,7 @@ class FileScreen(Screen[None]):
     async def read_file(self) -> None:
         """Shows what is on the disk; leaves the screen where it cannot be edited."""
         try:
-            file = await asyncio.to_thread(EditedFile.open, self.path)
+            file = await asyncio.to_thread(EditedFile.open, self.path, self._draft)
             if self.workspace is None:
                 self.workspace = await asyncio.to_thread(workspace_of, self.path)
         except KladMLError as error:

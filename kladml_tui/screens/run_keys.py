@@ -1,4 +1,4 @@
-"""What is done with configs and runs on the workbench: train, edit, stop, resume, clone. Threads do the work."""
+"""What is done with configs and runs on the workbench: train, edit, stop, resume. Threads do the work."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kladml_core.settings import Settings
 
 _ON_CONFIG = frozenset({"train", "edit", "external"})
-_ON_RUN = frozenset({"stop", "terminate", "resume", "clone", "tab"})
+_ON_RUN = frozenset({"stop", "terminate", "resume", "tab"})
 _WARNING_SECONDS = 15.0
 
 
@@ -38,6 +38,8 @@ class RunKeys(PaneKeys):
     def __init__(self) -> None:
         super().__init__()
         self._asked: dict[str, float] = {}
+        self._copies: dict[Path, RunDirectory] = {}
+        """Configs that were opened as copies of a run's."""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys that mean nothing here are neither shown nor heard."""
@@ -50,15 +52,13 @@ class RunKeys(PaneKeys):
     def _may(self, action: str) -> bool:
         run = self.run_here
         line = self.runs.line_of(run.reference) if run is not None else None
-        if run is None or action in ("tab", "clone"):
+        if run is None or action == "tab":
             return run is not None
         if line is None:
             return False
         if action in ("stop", "terminate"):
             return line.status.live
-        # Without a step there is no checkpoint to go on from, but an attempt after the first began from one.
-        begun = line.status.step > 0 or (line.status.attempt or 0) > 1
-        return begun and not line.status.live and line.status.status != "finished"
+        return line.resumable
 
     @property
     def run_here(self) -> RunDirectory | None:
@@ -95,7 +95,7 @@ class RunKeys(PaneKeys):
         """Starts a run; a config that is wrong is told once, and the editor is offered."""
         notice(self.app, f"Checking {config.name} …", timeout=2)
         try:
-            run = await asyncio.to_thread(self._acts.start, config, self.settings.root)
+            run = await asyncio.to_thread(self._acts.start, config, self.settings.root, self._copies.get(config))
         except KladMLError as error:
             await self._offer_editor(error, config)
             return
@@ -116,11 +116,11 @@ class RunKeys(PaneKeys):
         if self.config_here is not None:
             self.open_editor(self.config_here)
 
-    def open_editor(self, path: Path, line: int | None = None) -> None:
-        """Opens a config in the editor, at a line where one is given."""
+    def open_editor(self, path: Path, line: int | None = None, *, draft: str = "") -> None:
+        """Opens a config in the editor, at a line where one is given; `draft` is the text of one that is yet to be."""
         from kladml_tui.screens.editor import ConfigEditor  # its syntax highlighting is not needed before
 
-        self.app.push_screen(ConfigEditor(path, workspace=self.settings.root, line=line), self._edited)
+        self.app.push_screen(ConfigEditor(path, workspace=self.settings.root, line=line, draft=draft), self._edited)
 
     def _edited(self, _: None) -> None:
         self.preview.read_again()
@@ -192,18 +192,6 @@ class RunKeys(PaneKeys):
     async def _tell_warnings(self, run: RunDirectory) -> None:
         for warning in await asyncio.to_thread(self._acts.warnings_of, run):
             notice(self.app, warning, "warning", title=run.ref.run, timeout=_WARNING_SECONDS)
-
-    @work(group="disk", exit_on_error=False)
-    async def action_clone(self) -> None:
-        """Copies the run's config and opens the copy."""
-        run = self.run_here
-        if run is None:
-            return
-        path = await self._try(lambda run: self._acts.clone(run, self.settings), run, "Not cloned")
-        if isinstance(path, Path):
-            notice(self.app, f"Copied to {path}", title="Cloned")
-            self.action_look()
-            self.open_editor(path)
 
     async def _try(self, act: Callable[[RunDirectory], Any], run: RunDirectory, title: str) -> Any:
         """What the act returned, or True; False after a notice of what went wrong."""

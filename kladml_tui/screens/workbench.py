@@ -20,7 +20,7 @@ from kladml_tui import faults
 from kladml_tui.commands import bindings
 from kladml_tui.look import Look, runs_of
 from kladml_tui.messages import Chosen, Moved, RowsWanted, TabWanted
-from kladml_tui.screens.run_keys import RunKeys
+from kladml_tui.screens.repeat_keys import RepeatKeys
 from kladml_tui.text import Severity, notice
 from kladml_tui.view_state import ViewState
 from kladml_tui.widgets.key_bar import KeyBar
@@ -44,7 +44,7 @@ _ENDS: dict[str, tuple[str, Severity]] = {
 }
 
 
-class Workbench(RunKeys):
+class Workbench(RepeatKeys):
     """The screen.
 
     Args:
@@ -106,6 +106,7 @@ class Workbench(RunKeys):
         before, self.look = self.look, look
         if look != before:
             self.nodes.show(look)
+            self.keep_marks(look)
             self._count()
             self._show_node(again=True)
 
@@ -264,7 +265,9 @@ class Workbench(RunKeys):
     def _restore_pane(self) -> None:
         """Gives the keys to the pane that had them, once it is there; on a narrow screen this hides the tree."""
         if self._wanted_pane in self.panes():
-            self.go_to_pane(self._wanted_pane)
+            # Who has gone to another pane meanwhile stays there.
+            if self.pane == "tree":
+                self.go_to_pane(self._wanted_pane)
             self._wanted_pane = ""
 
     def _tick(self) -> None:

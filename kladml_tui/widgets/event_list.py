@@ -39,6 +39,10 @@ class EventList(RowList):
             # Who looks at the newest goes on looking at the newest.
             self.action_top()
 
+    def event(self, key: str) -> Mapping[str, Any] | None:
+        """The event of a row."""
+        return self._events.get(key)
+
     def row(self, key: str, width: int) -> Content:
         """One event on one line."""
         line = event_line(self._events[key])

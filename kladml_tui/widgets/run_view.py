@@ -15,6 +15,7 @@ from kladml_core.runs.checkpoint_list import list_checkpoints
 from kladml_core.runs.rundir import RunDirectory
 from kladml_tui import faults
 from kladml_tui.commands import TABS
+from kladml_tui.messages import Chosen
 from kladml_tui.run_line import RunLine
 from kladml_tui.widgets.checkpoint_table import CheckpointTable
 from kladml_tui.widgets.config_view import ConfigView
@@ -132,6 +133,15 @@ class RunView(Vertical):
     @on(Worker.StateChanged)
     def _worker_changed(self, event: Worker.StateChanged) -> None:
         faults.tell(self.app, event)
+
+    @on(Chosen)
+    def _event_chosen(self, message: Chosen) -> None:
+        events = self.query_one("#page-events", EventList)
+        if message.source is events and self._run is not None and (event := events.event(message.key)) is not None:
+            from kladml_tui.screens.event_screen import EventScreen  # not needed before the first frame
+
+            message.stop()
+            self.app.push_screen(EventScreen(event, self._run))
 
     # What is read from files, in threads
 

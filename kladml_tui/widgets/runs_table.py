@@ -50,6 +50,7 @@ class RunsTable(RowList):
         self._filter = ""
         self._prefix = ""
         self._asked: set[str] = set()
+        self._marks: dict[str, None] = {}
         self._fitted: tuple[int, int, list[tuple[Column, int]]] | None = None
 
     # What is shown
@@ -78,6 +79,33 @@ class RunsTable(RowList):
     def counts(self) -> tuple[int, int]:
         """Runs shown, and runs there are."""
         return len(self.keys), len(self._runs)
+
+    @property
+    def marked(self) -> tuple[str, ...]:
+        """References of the marked runs, of this experiment or another, in the order in which they were marked."""
+        return tuple(self._marks)
+
+    def toggle_mark(self) -> None:
+        """Marks the run under the cursor, or takes its mark off, and goes on to the next one."""
+        key = self.cursor_key
+        if key is None:
+            return
+        if key in self._marks:
+            del self._marks[key]
+        else:
+            self._marks[key] = None
+        self.redraw([key])
+        self.refresh()  # the line above the rows tells how many there are
+        self.action_down()
+
+    def clear_marks(self, references: Iterable[str] | None = None) -> None:
+        """Takes the marks off these runs, or off all."""
+        gone = [key for key in (self.marked if references is None else references) if key in self._marks]
+        for key in gone:
+            del self._marks[key]
+        if gone:
+            self.redraw(gone)
+            self.refresh()
 
     def line_of(self, reference: str) -> RunLine | None:
         """What is known of a run of this table."""
@@ -160,10 +188,12 @@ class RunsTable(RowList):
             count = f"{shown:,} of {there:,} match {one_line(self._filter)!r}"
         else:
             count = f"{there:,} runs" if there != 1 else "1 run"
+        if self._marks:
+            count = f"{len(self._marks)} marked · {count}"
         titles = titles.rstrip()
         gap = width - 1 - cells_of(count)
-        # A filter must be seen to be on; how many runs there are, the tree says too.
-        if len(titles) + 2 > gap and not self._filter:
+        # A filter and marks must be seen; how many runs there are, the tree says too.
+        if len(titles) + 2 > gap and not (self._filter or self._marks):
             return Content(titles[:width])
         return Content(titles[: gap - 1].ljust(gap) + count)
 
@@ -174,11 +204,11 @@ class RunsTable(RowList):
             word = self._word(key)
             return Content.assemble(
                 (GLYPHS.get(word, "·"), f"$state-{word}" if word in GLYPHS else "$muted"),
-                " ",
+                self._mark(key),
                 (self._padded(key, width), ""),
                 (f" {word}", "$muted"),
             )
-        parts: list[str | tuple[str, str]] = [(GLYPHS.get(line.word, "·"), f"$state-{line.word}"), " "]
+        parts: list[tuple[str, str]] = [(GLYPHS.get(line.word, "·"), f"$state-{line.word}"), self._mark(key)]
         for column, cells in self._columns(width):
             text = shorten(column.text(line), cells, keep="end" if column.title == "run" else "start")
             filled = text.rjust(cells - cells_of(text) + len(text)) if column.right else pad(text, cells)
@@ -187,8 +217,11 @@ class RunsTable(RowList):
                 style = f"$state-{line.word}"
             elif column.title == "last value" and line.figure is not None and "n" in number(line.figure.value).lower():
                 style = "$error"
-            parts += [(filled, style), " "]
+            parts += [(filled, style), (" ", "")]
         return Content.assemble(*parts)
+
+    def _mark(self, key: str) -> tuple[str, str]:
+        return ("*", "$accent bold") if key in self._marks else (" ", "")
 
     def _padded(self, reference: str, width: int) -> str:
         cells = self._columns(width)[0][1]

@@ -11,7 +11,7 @@ from textual.content import Content
 from kladml_tui.commands import bindings
 from kladml_tui.look import Experiment, Look
 from kladml_tui.messages import Moved
-from kladml_tui.text import one_line, pad
+from kladml_tui.text import notice, one_line, pad
 from kladml_tui.widgets.row_list import RowList
 
 PROJECTS, DATASETS, CONFIGS = "projects", "datasets", "configs"
@@ -142,9 +142,13 @@ class WorkspaceTree(RowList):
             super().action_choose()
 
     def _fill(self) -> None:
-        before = self._by_key
+        before, here = self._by_key, self.node
         self._by_key = {node.key: node for node in self._rows()}
         self.show_keys(tuple(self._by_key))
+        if here is not None and here.path is not None and here.key not in self._by_key:
+            # Not on to its neighbour: the next key was meant for the file that is gone.
+            self.move_to(here.parent)
+            notice(self.app, f"{here.label} is gone.", title=here.kind.capitalize())
         self.redraw(key for key, node in self._by_key.items() if before.get(key) != node or node.branch)
 
     def _rows(self) -> Iterable[Node]:

@@ -107,7 +107,7 @@ async def test_stop_asks_and_writes_a_request_and_no_signal(tmp_path: Path) -> N
         await pilot.press("escape")
 
 
-async def test_resuming_what_has_no_checkpoint_is_one_notice(tmp_path: Path) -> None:
+async def test_resuming_from_a_checkpoint_that_is_gone_is_one_notice(tmp_path: Path) -> None:
     workspace = workspace_in(tmp_path / "w")
     a_run(workspace, status="failed")
     app = KladMLApp(workspace)
@@ -117,7 +117,7 @@ async def test_resuming_what_has_no_checkpoint_is_one_notice(tmp_path: Path) -> 
         await shows(pilot, "Not resumed", "no checkpoint")
 
 
-async def test_clone_opens_a_copy_of_the_config(tmp_path: Path) -> None:
+async def test_clone_opens_a_copy_of_the_config_that_is_a_file_once_it_is_saved(tmp_path: Path) -> None:
     workspace = workspace_in(tmp_path / "w")
     a_run(workspace)
     app = KladMLApp(workspace)
@@ -127,7 +127,13 @@ async def test_clone_opens_a_copy_of_the_config(tmp_path: Path) -> None:
         await until(pilot, lambda: isinstance(app.screen, ConfigEditor) and "experiment: cnn" in screen_text(app))
         await pilot.press("escape", "q")
         await until(pilot, lambda: app.screen is app.workbench)
-    assert (workspace / "data" / "configs" / "cnn-0001.yaml").read_text() == CONFIG
+        copy = workspace / "data" / "configs" / "cnn-0001.yaml"
+        assert not copy.exists()
+        await pilot.press("n")
+        await until(pilot, lambda: isinstance(app.screen, ConfigEditor) and "experiment: cnn" in screen_text(app))
+        await pilot.press("escape", "w")
+        await until(pilot, copy.exists, "never saved")
+    assert copy.read_text() == f"# Copied from vision/digits/cnn/run_0001\n{CONFIG}"
 
 
 async def test_a_config_edited_in_the_app_is_shown_anew(tmp_path: Path) -> None:

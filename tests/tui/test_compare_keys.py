@@ -1,0 +1,207 @@
+"""Marks, the comparison of marked runs, running again, and an event opened whole, by their keys."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kladml_core.backends.run_log import RunLog
+from kladml_core.runs.rundir import RunDirectory
+from kladml_core.runs.status import read_status
+from kladml_tui.app import KladMLApp
+from kladml_tui.screens.compare_screen import CompareScreen
+from kladml_tui.screens.editor import ConfigEditor
+from kladml_tui.screens.event_screen import EventScreen
+from kladml_tui.screens.reading import Page
+from tests.tui.shell import CONFIG, ROOMY, SMALL, a_run, screen_text, shows, until, workspace_in
+from tests.waiting import wait_for
+
+HOSTILE = "[red]x[/red][@click=app.quit]y[/] \x1b[31m\u202e"
+QUICK = """\
+project: vision
+family: digits
+experiment: cnn
+model: {target: "kladml_core.examples.diabetes:DiabetesMLP"}
+data: {target: "kladml_core.examples.diabetes:load"}
+training: {max_epochs: 1}
+launch: {device: cpu}
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+def row(app: KladMLApp, run: str) -> str:
+    """The run's line in the table."""
+    return next(line for line in screen_text(app).splitlines() if f"{run} " in line)
+
+
+async def test_marks_stay_with_their_runs_through_filter_and_refresh(tmp_path: Path) -> None:
+    workspace = workspace_in(tmp_path / "w")
+    for status in ("finished", "stopped", "finished"):
+        a_run(workspace, status=status)
+    app = KladMLApp(workspace)
+    async with app.run_test(size=ROOMY) as pilot:
+        await shows(pilot, "run_0003 finished", "space mark")
+        await pilot.press("tab", "space", "down", "space")
+        await shows(pilot, "2 marked")
+        assert app.workbench.runs.marked == tuple(f"vision/digits/cnn/run_000{number}" for number in (3, 1))
+        assert "✓*run_0003" in row(app, "run_0003") and "■ run_0002" in row(app, "run_0002")
+        await pilot.press("slash", *"stopped", "enter")
+        await shows(pilot, "1 of 3 match", "2 marked")
+        await pilot.press("escape")
+        a_run(workspace)
+        await pilot.press("R")
+        await shows(pilot, "run_0004", "✓*run_0003", "✓*run_0001")
+        await pilot.press("U")
+        await until(pilot, lambda: "marked" not in screen_text(app))
+
+
+async def test_marks_of_runs_that_are_gone_are_taken_off(tmp_path: Path) -> None:
+    workspace = workspace_in(tmp_path / "w")
+    gone, _ = a_run(workspace), a_run(workspace)
+    app = KladMLApp(workspace)
+    async with app.run_test(size=ROOMY) as pilot:
+        await shows(pilot, "run_0002 finished", "space mark")
+        await pilot.press("tab", "down", "space")
+        await shows(pilot, "1 marked")
+        gone.rename(tmp_path / "elsewhere")
+        await pilot.press("R")
+        await until(pilot, lambda: app.workbench.runs.marked == ())
+
+
+@pytest.mark.parametrize("size", [ROOMY, SMALL])
+async def test_the_difference_of_two_runs_is_shown_and_copied(tmp_path: Path, size: tuple[int, int]) -> None:
+    workspace = workspace_in(tmp_path / "w")
+    first, second = a_run(workspace), a_run(workspace, status="failed")
+    (second / "config.yaml").write_text(CONFIG.replace("max_epochs: 1", f"max_epochs: 7, note: {json.dumps(HOSTILE)}"))
+    record = {**json.loads((first / "attempts/001/attempt.json").read_text()), "host": HOSTILE}
+    (second / "attempts/001/attempt.json").write_text(json.dumps(record))
+    app = KladMLApp(workspace)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await shows(pilot, "run_0002 failed", "d diff")
+        await pilot.press("tab", "d")
+        await shows(pilot, "Mark runs with space")
+        await pilot.press("space", "d")
+        await until(pilot, lambda: isinstance(app.screen, CompareScreen))
+        await shows(pilot, "2 runs, where they differ", "run_0001", "run_0002", "failed 70", "7", "[red]x[/red]")
+        await pilot.press("G")
+        await shows(pilot, "host", "gpu-01", "[red]x[/red]")
+        assert "\x1b" not in screen_text(app) and "\u202e" not in screen_text(app)
+        await pilot.press("y")
+        await shows(pilot, "Copied")
+        assert "training.max_epochs\t7\t1\n" in app.clipboard and "\x1b" not in app.clipboard
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.workbench)
+
+
+async def test_many_runs_stand_one_under_the_other_on_a_small_screen(tmp_path: Path) -> None:
+    workspace = workspace_in(tmp_path / "w")
+    for number in range(6):
+        (a_run(workspace) / "config.yaml").write_text(f"{CONFIG}seed: {number}\n")
+    app = KladMLApp(workspace)
+    async with app.run_test(size=SMALL) as pilot:
+        await shows(pilot, "run_0006 finished", "space mark")
+        await pilot.press("tab", *["space"] * 6, "d")
+        await until(pilot, lambda: isinstance(app.screen, CompareScreen))
+        await shows(pilot, "6 runs, where they differ", "run_0006  finished", "run_0001  finished")
+        told = app.screen.query_one(Page).plain
+        assert "\n".join(["seed", *(f"  run_000{number + 1}  {number}" for number in reversed(range(6)))]) in told
+        assert max(map(len, told.splitlines())) < SMALL[0]
+
+
+async def test_a_failed_run_is_run_again_from_what_it_recorded(tmp_path: Path) -> None:
+    workspace = workspace_in(tmp_path / "w")
+    path = a_run(workspace, status="lost")
+    (path / "config.yaml").write_text(QUICK)
+    app = KladMLApp(workspace)
+    async with app.run_test(size=ROOMY, notifications=True) as pilot:
+        await shows(pilot, "run_0001 lost", "a again")
+        await pilot.press("a")
+        await shows(pilot, "Run again", "run_0002 is starting")
+        await until(pilot, lambda: (app.workbench.runs.cursor_key or "").endswith("run_0002"), timeout=60)
+        # One that lives is not run again.
+        live = read_status(RunDirectory(path.parent / "run_0002")).live
+        assert not live or app.workbench.check_action("again", ()) is False
+    again = RunDirectory(path.parent / "run_0002")
+    wait_for(lambda: not read_status(again).live, 90.0)
+    assert (again.read_attempt(1) or {})["cloned_from"]["reference"] == "vision/digits/cnn/run_0001"
+
+
+async def test_a_copy_launched_from_the_editor_knows_where_it_comes_from(tmp_path: Path) -> None:
+    workspace = workspace_in(tmp_path / "w")
+    (a_run(workspace) / "config.yaml").write_text(QUICK)
+    app = KladMLApp(workspace)
+    async with app.run_test(size=ROOMY) as pilot:
+        await shows(pilot, "run_0001 finished", "n clone")
+        await pilot.press("n")
+        await until(pilot, lambda: isinstance(app.screen, ConfigEditor) and "DiabetesMLP" in screen_text(app))
+        await pilot.press("escape", "t")
+        await shows(pilot, "is not saved", "save it and launch")
+        await pilot.press("w")
+        await until(pilot, lambda: (app.workbench.runs.cursor_key or "").endswith("run_0002"), timeout=60)
+    run = RunDirectory(workspace / "data/projects/vision/digits/cnn/run_0002")
+    wait_for(lambda: not read_status(run).live, 90.0)
+    assert (run.read_attempt(1) or {})["cloned_from"]["reference"] == "vision/digits/cnn/run_0001"
+
+
+@pytest.mark.parametrize("size", [ROOMY, SMALL])
+async def test_an_event_opens_whole_with_the_traceback(tmp_path: Path, size: tuple[int, int]) -> None:
+    workspace = workspace_in(tmp_path / "w")
+    run = RunDirectory.create(workspace / "data", "vision", "digits", "cnn", seed=0)
+    log = RunLog(run, run.claim_attempt())
+    log.status("running", phase="training")
+    message = f"{HOSTILE} " + "a long message " * 40 + "and its end"
+    log.event("run_failed", step=3, exit_code=1, message=message, reason="ValueError", hint="mend it")
+    log.status("failed", exit_code=1, reason="ValueError")
+    log.close()
+    stack = 'Traceback (most recent call last):\n  File "net.py", line 3\nValueError: [/bold] unwell'
+    run.console_log.write_text(f"epoch 1\n{stack}\n")
+    app = KladMLApp(workspace)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await shows(pilot, "run_0001 failed")
+        await pilot.press("2", "tab", "tab", "enter")
+        await until(pilot, lambda: isinstance(app.screen, EventScreen))
+        await shows(pilot, "and its end", "exit code", "[red]x[/red]")
+        await until(pilot, lambda: "unwell" in app.screen.query_one(Page).plain)
+        await pilot.press("G")
+        await shows(pilot, 'File "net.py", line 3', "ValueError: [/bold] unwell")
+        await pilot.press("y")
+        await shows(pilot, "Copied")
+        assert stack in app.clipboard and "a long message " * 40 in app.clipboard and "\x1b" not in app.clipboard
+        await pilot.press("q")
+        await until(pilot, lambda: app.screen is app.workbench)
+
+
+async def test_resume_is_offered_only_where_there_is_a_checkpoint(tmp_path: Path) -> None:
+    workspace = workspace_in(tmp_path / "w")
+    a_run(workspace, "p/f/with", status="stopped")
+    path = a_run(workspace, "p/f/without", status="failed")
+    state = json.loads((path / "state.json").read_text())
+    (path / "state.json").write_text(json.dumps({**state, "last_checkpoint": None}))
+    app = KladMLApp(workspace)
+    async with app.run_test(size=ROOMY) as pilot:
+        await shows(pilot, "run_0001", "without", "a again")
+        app.workbench.nodes.reveal("runs:p/f/without")
+        await until(pilot, lambda: app.workbench.runs.cursor_key == "p/f/without/run_0001")
+        await until(pilot, lambda: "a again" in screen_text(app) and "r resume" not in screen_text(app))
+        app.workbench.nodes.reveal("runs:p/f/with")
+        await shows(pilot, "run_0001 stopped", "r resume")
+
+
+async def test_a_config_that_is_deleted_leaves_the_cursor_above_it(tmp_path: Path) -> None:
+    workspace = workspace_in(tmp_path / "w")
+    other = workspace / "data" / "configs" / "other.yaml"
+    other.write_text(CONFIG)
+    app = KladMLApp(workspace)
+    async with app.run_test(size=ROOMY, notifications=True) as pilot:
+        await shows(pilot, "other.yaml", "t train")
+        (workspace / "data" / "configs" / "digits.yaml").unlink()
+        await pilot.press("R")
+        await shows(pilot, "digits.yaml is gone")
+        assert app.workbench.config_here is None and app.workbench.nodes.cursor_key == "configs"
