@@ -11,6 +11,12 @@ from typing import Any, TypeGuard
 from kladml_core.config.document import describe
 from kladml_core.config.names import LOSSES, OPTIMIZER_ARGUMENTS, OPTIMIZERS, SCHEDULES, is_target
 
+HALVES_ALONE = (
+    "oom: halve works in one process: one that runs out of memory leaves the others waiting for its gradients",
+    "Write oom: fail, lower batch_size and raise gradient_accumulation_steps by the same factor",
+)
+"""What is wrong with halving in several processes, from the key on, and what to write instead."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -70,6 +76,10 @@ def run_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
             "launch.distributed: true starts one process for each visible device, and launch.processes says how many",
             "Remove one of the two",
         )
+    several = any(_number(count) and count > 1 for count in (processes, launch.get("machines")))
+    if training.get("oom") == "halve" and several:
+        message, hint = HALVES_ALONE
+        yield Fault(("training", "oom"), f"training.{message}", hint)
     yield from _device_faults(launch)
     yield from _machine_faults(launch)
     yield from _data_faults(data.get("data"))

@@ -170,6 +170,11 @@ class TrainingConfig(Section):
     non_finite: Literal["stop", "skip"] = Field(
         "stop", description="What a NaN or infinite loss does: stop the run, or skip that step.", json_schema_extra=FREE
     )
+    oom: Literal["fail", "halve"] = Field(
+        "fail",
+        description="What running out of memory does: fail the run, or go on in micro-batches of half the size.",
+        json_schema_extra=FREE,
+    )
     ema_decay: float | None = Field(
         None,
         gt=0,

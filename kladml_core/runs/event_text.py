@@ -156,6 +156,10 @@ def _named(event: Mapping[str, Any]) -> list[Part]:
     return [Part(inert(str(event["name"])) if event.get("name") else ""), _said(event)]
 
 
+def _out_of_memory(event: Mapping[str, Any]) -> list[Part]:
+    return [_said(event), Part(inert(str(event["hint"])) if event.get("hint") else "")]
+
+
 def _ended(event: Mapping[str, Any]) -> list[Part]:
     best = event.get("best")
     best_text = ""
@@ -193,6 +197,7 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], list[Part]]] = {
     "validation": _validation,
     "new_best": _new_best,
     "checkpoint_saved": _saved,
+    "out_of_memory": _out_of_memory,
     "checkpoint_failed": _named,
     "checkpoint_rejected": _named,
     "checkpoint_removed": _named,

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from accelerate import Accelerator
 from torch import nn
 from torch.optim import Optimizer
 
+from kladml_core.config.rules import HALVES_ALONE
 from kladml_core.config.schema import TrainingConfig
 from kladml_core.data.datamodule import DataModule
+from kladml_core.errors import UnusableError
 from kladml_core.models.resolve import Source, resolve_callable
 from kladml_core.models.torch_model import TorchModel
 from kladml_core.runs.rundir import RunDirectory
@@ -22,6 +25,7 @@ from kladml_core.training.callbacks import Callback, Callbacks, Context
 from kladml_core.training.device import seed_everything
 from kladml_core.training.early_stopping import EarlyStopping
 from kladml_core.training.guard import make_guard
+from kladml_core.training.halving import HalvingStep
 from kladml_core.training.loop import Loop
 from kladml_core.training.optimizers import LearningRate, make_optimizer
 from kladml_core.training.preflight import person_code
@@ -76,6 +80,9 @@ def make_parts(
     Raises:
         UnusableError: the model cannot be built, or a target of the config cannot be used.
     """
+    if config.oom == "halve" and ranks.world_size > 1:
+        message, hint = HALVES_ALONE
+        raise UnusableError(f"training.{message}", hint=hint, **source.at("training.oom"))
     seed_everything(seed)
     with person_code("the model cannot be built"):
         module = model.module.to(accelerator.device)
@@ -137,7 +144,10 @@ def make_loop(
         max_time=config.max_time,
         checkpoint_every=config.checkpoint.every_seconds,
     )
-    step = Step(
+    kind: Callable[..., Step] = Step
+    if config.oom == "halve":
+        kind = partial(HalvingStep, progress=progress, writer=writer)
+    step = kind(
         parts.model.training_step,
         wrapped,
         prepared,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -82,6 +82,15 @@ class Means:
                     raise _other_shape(name, found[name], total)
                 found[name] = found[name] + total if name in found else total
         return found
+
+    def mark(self) -> Callable[[], None]:
+        """A function that forgets the means which are taken from now on."""
+        sums, weights = dict(self._sums), dict(self._weights)
+
+        def rewind() -> None:
+            self._sums, self._weights = dict(sums), dict(weights)
+
+        return rewind
 
     def clear(self) -> None:
         """Begins anew."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import release_memory
 from torch import nn
 from torch.optim import Optimizer
 
@@ -18,10 +19,12 @@ from kladml_core.config.schema import TrainingConfig
 from kladml_core.data.datamodule import Split
 from kladml_core.errors import KladMLError, NonFiniteError, TrainingFailedError, UnusableError
 from kladml_core.models.torch_model import TorchModel
+from kladml_core.training.batch_pieces import cut
 from kladml_core.training.checkpoint_generators import capture_generators, restore_generators
 from kladml_core.training.checkpoints import unsupported_reason
-from kladml_core.training.device import in_precision, to_device
+from kladml_core.training.device import batch_samples, in_precision, to_device
 from kladml_core.training.failures import is_out_of_memory, told_with_place, user_place
+from kladml_core.training.halving import halves
 from kladml_core.training.means import Means
 from kladml_core.training.outputs import LOSS, read_output
 from kladml_core.training.ranks import Ranks
@@ -90,7 +93,7 @@ def preflight(
     kept = [(tensor, tensor.detach().clone()) for tensor in (*module.parameters(), *module.buffers())]
     modes = {part: part.training for part in module.modules()}
     try:
-        train_names, idle, strange = _try_step(model, module, accelerator, batch, config)
+        train_names, idle, strange = _try_what_fits(model, module, accelerator, batch, config)
         val_names = _try_validation(model, module, accelerator, val)
     except TrainingFailedError as error:
         # The same mistake later in training is a failure of training; found here, it is one of the model.
@@ -114,6 +117,25 @@ def preflight(
     if checkpoints is not None:
         warnings += _require_space(module, checkpoints, config)
     return Findings(tuple(warnings), train_names, val_names)
+
+
+def _try_what_fits(
+    model: TorchModel, module: nn.Module, accelerator: Accelerator, batch: Any, config: TrainingConfig
+) -> tuple[tuple[str, ...], list[str], list[str]]:
+    """Tries the batch, or with `oom: halve` as much of it as fits into memory; training finds that out for itself."""
+    size = batch_samples(batch) or 1
+    while True:
+        try:
+            return _try_step(model, module, accelerator, batch, config)
+        except Exception as error:
+            if config.oom == "fail" or not is_out_of_memory(error):
+                raise
+            sizes = halves(batch, size, size, error)
+        # Outside of the handler, whose error holds the memory of the failed step.
+        for parameter in module.parameters():
+            parameter.grad = None
+        release_memory()
+        batch, size = next(cut(batch, sizes)), sizes[0]
 
 
 def _try_step(

@@ -21,6 +21,8 @@ class Progress:
     """Samples trained on, over all ranks."""
     skipped: int = 0
     """Updates left out because something was not finite."""
+    fits: int = 0
+    """Samples that fit into memory at once, found by running out of it (oom: halve); 0 where all did."""
     unvalidated: bool = False
     """A validation is due at this step and has not been finished."""
 
