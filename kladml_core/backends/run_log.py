@@ -7,6 +7,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from statistics import median
 from time import sleep
 from time import time as unix_time
@@ -14,7 +15,7 @@ from typing import Any
 
 from kladml_core.backends.series_files import SeriesFiles
 from kladml_core.interfaces.publisher import PublisherInterface
-from kladml_core.runs.files import strict_dumps, write_json
+from kladml_core.runs.files import overwrite_json, strict_dumps, write_json
 from kladml_core.runs.processes import identity
 from kladml_core.runs.rundir import RunDirectory
 
@@ -212,6 +213,10 @@ class RunLog(PublisherInterface):
                 # The disk is full or gone: the next heartbeat tries again; a final state is tried a few times.
                 if attempt + 1 < tries:
                     sleep(HEARTBEAT_SECONDS / 5)
+        if tries > 1:
+            # Better how it ended in the old file's space than a run that others take for killed.
+            with suppress(OSError):
+                overwrite_json(self.run.state_json, state)
 
     def _write_summary(self) -> None:
         try:

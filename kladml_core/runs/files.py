@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -106,6 +107,22 @@ def write_text_atomic(path: Path, text: str, *, durable: bool = True) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def overwrite_json(path: Path, value: Any) -> None:
+    """Writes a JSON file over its old content, in the space that this has: for last words on a full disk.
+
+    A crash in the middle leaves a damaged file, so this is no substitute for `write_json`.
+
+    Raises:
+        OSError: there is no such file, or the new content needs more space than the disk has.
+    """
+    data = (strict_dumps(value, indent=1) + "\n").encode()
+    with path.open("r+b", buffering=0) as file:
+        if file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        file.truncate()
+        os.fsync(file.fileno())
 
 
 def _mode(path: Path) -> int:

@@ -18,6 +18,7 @@ from kladml_core.backends.run_log import RunLog
 from kladml_core.errors import ExitCode, HangError, KladMLError, UnusableError
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.training import control, rank_failures
+from kladml_core.training.console import outlast_a_full_disk
 from kladml_core.training.failures import Failure, describe, print_traceback
 from kladml_core.training.run_writer import NoWriter, RunWriter
 from kladml_core.training.signals import StopSignals
@@ -33,6 +34,7 @@ def main(argv: list[str]) -> int:
     if len(argv) not in (2, 3) or (len(argv) == 3 and not argv[2].isdigit()):
         print(f"usage: python -m {__spec__.name} RUN_DIR [ATTEMPT]", file=sys.stderr)
         return ExitCode.BAD_TEXT
+    outlast_a_full_disk()
     signals = StopSignals()
     signals.install()
     workspace = str(Path.cwd())

@@ -6,6 +6,7 @@ import builtins
 import os
 import resource
 import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -103,3 +104,11 @@ def slow_saves() -> None:
         return save()
 
     _around_saves(wrap)
+
+
+def console_log() -> None:
+    """stdout and stderr go into the file TEST_CONSOLE, as a launch has it."""
+    log = os.open(os.environ["TEST_CONSOLE"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    for number in (1, 2):
+        os.dup2(log, number)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
