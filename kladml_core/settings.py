@@ -49,21 +49,19 @@ class LaunchSettings:
 
 
 @dataclass(frozen=True)
+class QueueSettings:
+    """How much of this machine the queue uses."""
+
+    slots: int | tuple[str, ...] | None = field(default=None, metadata={"least": 1})
+    """Runs at a time: null for one on each GPU, or one where there is none; a number; or the UUIDs of the GPUs."""
+
+
+@dataclass(frozen=True)
 class PublisherSettings:
     """Where headless runs publish."""
 
     backend: str = "console"
     """A publisher's name, or module:Class."""
-
-
-@dataclass(frozen=True)
-class NoticeSettings:
-    """What is told when a run finishes, fails, is lost, stalls, or gives values that are not finite. Off by default."""
-
-    bell: bool = False
-    """Whether the terminal rings, in the app and at the end of `--run`."""
-    command: str | None = None
-    """A shell command that gets each event as JSON on its standard input, with every screen closed too."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +88,8 @@ class Settings:
     """The absolute folder that holds kladml.yaml."""
     workspace: WorkspaceSettings = field(default_factory=WorkspaceSettings)
     launch: LaunchSettings = field(default_factory=LaunchSettings)
+    queue: QueueSettings = field(default_factory=QueueSettings)
     publisher: PublisherSettings = field(default_factory=PublisherSettings)
-    notices: NoticeSettings = field(default_factory=NoticeSettings)
     ui: UiSettings = field(default_factory=UiSettings)
 
     @property
@@ -113,8 +111,8 @@ class Settings:
 SECTIONS: dict[str, Any] = {
     "workspace": WorkspaceSettings,
     "launch": LaunchSettings,
+    "queue": QueueSettings,
     "publisher": PublisherSettings,
-    "notices": NoticeSettings,
     "ui": UiSettings,
 }
 """Section → its dataclass, in the order of the file."""
@@ -202,6 +200,12 @@ def _section(document: Document, section: str, values: dict[str, Any]) -> Any:
 
 def _checked(document: Document, path: KeyPath, value: Any, wanted: Any, limits: Mapping[str, Any]) -> Any:
     """`value` in the type that the setting has, or a ConfigError."""
+    if wanted == int | tuple[str, ...] | None:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return _checked(document, path, value, int, limits)
+        if not isinstance(value, list):
+            raise _wrong(document, path, value, "a whole number, or a list of the UUIDs of GPUs")
+        return _checked(document, path, value, tuple[str, ...], limits)
     if wanted is bool:
         if not isinstance(value, bool):
             raise _wrong(document, path, value, "true or false")

@@ -17,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,31 @@ def hold(data: Path, kind: str) -> Hold | None:
             return None
         raise UnusableError(f"cannot become the {kind} process: {error.filename}: {error.strerror}") from error
     return held
+
+
+@contextmanager
+def exclusive(data: Path, what: str) -> Iterator[int]:
+    """Waits until no other process of this user and host is inside, and keeps others out until the end.
+
+    Args:
+        what: names what is changed inside, a word that is a file's name.
+
+    Yields:
+        the lock's descriptor: a process that inherits it keeps the others out for as long as it holds it open.
+
+    Raises:
+        UnusableError: the lock cannot be taken.
+    """
+    lock = _lock_file(data, what)
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise UnusableError(f"cannot open {lock}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def holder(data: Path, kind: str) -> dict[str, Any] | None:

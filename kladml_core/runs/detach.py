@@ -61,11 +61,22 @@ def _become(run: RunDirectory, attempt: int, directory: str, command: list[str],
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.chdir(directory)
+        for descriptor in map(int, os.listdir("/dev/fd")):
+            if descriptor > 2:
+                _close_on_exec(descriptor)
         os.execv(command[0], command)
     except OSError as error:
         os.write(failures, str(error).encode(errors="replace"))
     finally:
         os._exit(ExitCode.UNUSABLE)  # reached only when the command could not be started
+
+
+def _close_on_exec(descriptor: int) -> None:
+    """What this process holds until the state is written (the queue's lock, say) ends with it; the worker has none."""
+    try:
+        os.set_inheritable(descriptor, False)
+    except OSError:
+        pass  # the listing's own, closed by now
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from kladml_core.errors import ConfigError, KladMLError, NothingToResumeError, U
 from kladml_core.runs.checkpoint_list import list_checkpoints
 from kladml_core.runs.files import write_text_atomic
 from kladml_core.runs.machine_checks import check_disk, check_folders, check_run_folder
+from kladml_core.runs.queue_list import ensure_scheduler
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.start import start_attempt
 from kladml_core.runs.status import RunStatus, read_status
@@ -48,6 +49,8 @@ class Plan:
     """What the person should know before this trains; the worker writes each as an event."""
     cloned_from: Mapping[str, str] | None = None
     """`reference` and `uid` of the run whose config this is a copy of."""
+    devices: tuple[str, ...] = ()
+    """The GPUs that the queue gives it, by UUID; without any it takes what is visible."""
 
 
 def prepare(config_file: Path, *, workspace: Path, overrides: Sequence[str] = (), processes: int | None = None) -> Plan:
@@ -91,6 +94,7 @@ def launch(plan: Plan) -> RunDirectory:
         # Nothing has run: an empty run directory would be shown as a damaged run for ever.
         shutil.rmtree(run.path, ignore_errors=True)
         raise
+    ensure_scheduler(plan.settings)  # should it have died, what waits goes on now
     return run
 
 
@@ -137,9 +141,7 @@ def prepare_resume(run: RunDirectory, *, workspace: Path, overrides: Sequence[st
     if status.live:
         raise UnusableError(f"{run.reference} is {status.status} already", hint="watch it, or stop it first")
     if not any(checkpoint.valid for checkpoint in list_checkpoints(run)):
-        raise NothingToResumeError(
-            f"{run.reference} has no checkpoint to resume from", hint="start it again as a new run: `kladml-tui rerun`"
-        )
+        raise NothingToResumeError(f"{run.reference} has no checkpoint to resume from", hint="launch its config again")
     if status.status == "finished" and not overrides:
         raise NothingToResumeError(
             f"{run.reference} has finished; there is nothing left to train",
@@ -150,6 +152,19 @@ def prepare_resume(run: RunDirectory, *, workspace: Path, overrides: Sequence[st
     plan = _plan(document, workspace, run.config, overrides)
     _refuse_other_identity(_resolve(recorded, workspace, plan.settings), plan.config, run)
     return plan, status.attempt
+
+
+def prepare_queued(run: RunDirectory, attempt: int, *, workspace: Path) -> Plan:
+    """Checks once more what was frozen when the attempt was queued, now that it is to start; writes nothing.
+
+    Raises:
+        KladMLError: as `prepare`; or the disk is full.
+    """
+    frozen = run.attempt_dir(attempt) / "config.yaml"
+    plan = _plan(read(frozen), workspace, frozen, ())
+    check_run_folder(run)
+    check_disk(plan.settings, plan.config, run)
+    return plan
 
 
 def wait_until_running(run: RunDirectory, timeout: float | None = None) -> str:

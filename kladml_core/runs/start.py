@@ -17,9 +17,9 @@ from kladml_core.errors import UnusableError
 from kladml_core.runs import provenance
 from kladml_core.runs.files import write_json, write_text_atomic
 from kladml_core.runs.machine_checks import memory_warnings
-from kladml_core.runs.notices import listen
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.session_killers import session_killers
+from kladml_core.runs.slots import PCI_ORDER
 
 if TYPE_CHECKING:
     from kladml_core.runs.launch import Plan
@@ -66,6 +66,49 @@ def write_attempt(run: RunDirectory, attempt: int, plan: Plan, environ: Mapping[
     return command
 
 
+def rewrite_attempt(run: RunDirectory, attempt: int, plan: Plan, environ: Mapping[str, str]) -> list[str]:
+    """Brings the record of an attempt that was written earlier to what it is started with: code, machine, environment.
+
+    Where it comes from (command line, overrides, file) stays as it was. What changed in the meantime is a warning.
+
+    Returns:
+        the worker's command.
+
+    Raises:
+        UnusableError: the directory cannot be written.
+    """
+    directory = run.attempt_dir(attempt)
+    before = run.read_attempt(attempt) or {}
+    command = _command(run, attempt, plan)
+    patch = directory / provenance.PATCH_FILE
+    try:
+        code_then = _code(before, patch, plan.settings.data)
+        patch.unlink(missing_ok=True)
+        record = _record(plan, command, attempt, directory, environ)
+        if code_then != _code(record, patch, plan.settings.data):
+            record["warnings"].append("the code has changed since the run was queued; it trains as it is now")
+        kept = {key: before[key] for key in ("created", "argv", "overrides", "source", "cloned_from") if key in before}
+        fingerprints = (run.read_run() or {}).get("fingerprints") or {}
+        for name, found in plan.fingerprints.items():
+            if fingerprints.get(name) not in (None, found):
+                record["warnings"].append(f"the data {name!r} has changed since the run was queued")
+        write_json(directory / "attempt.json", {**record, **kept, "started": time.time(), "devices": plan.devices})
+    except OSError as error:
+        raise UnusableError(f"cannot write {directory}: {error.strerror}", hint="free some space") from error
+    return command
+
+
+def _code(record: Mapping[str, Any], patch: Path, data: Path) -> tuple[str | None, frozenset[bytes]]:
+    """Commit and changed files of a recorded attempt, without what lies in the data directory: runs are no code."""
+    git = record.get("git") or {}
+    parts = patch.read_bytes().split(b"diff --git ")[1:] if patch.is_file() else []
+    try:
+        inside = b"a/" + os.fsencode(data.resolve().relative_to(git.get("root") or "/")) + b"/"
+    except ValueError:
+        inside = b"a//"  # somewhere else: no path in a patch begins so
+    return git.get("sha"), frozenset(part for part in parts if not part.lstrip(b'"').startswith(inside))
+
+
 def start_worker(
     run: RunDirectory,
     attempt: int,
@@ -102,7 +145,6 @@ def start_worker(
         raise UnusableError(f"the worker could not be started: {last}") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UnusableError(f"the worker could not be started: {error}") from error
-    listen(run, attempt, workspace)
 
 
 def _command(run: RunDirectory, attempt: int, plan: Plan) -> list[str]:
@@ -124,7 +166,7 @@ def processes_here(plan: Plan) -> int:
     """Processes of this machine: as configured, or with `launch.distributed` one for each visible CUDA device."""
     if not plan.config.launch.distributed:
         return plan.config.launch.processes
-    return max(plan.config.launch.processes, _cuda_devices())
+    return max(plan.config.launch.processes, len(plan.devices) or _cuda_devices())
 
 
 @lru_cache(maxsize=1)
@@ -148,6 +190,10 @@ def worker_environment(plan: Plan) -> dict[str, str]:
     # Threads that spin while they wait bring training to a crawl as soon as another job wants the same cores
     # (measured here: 107 s instead of 8 s, against 19 s); on an idle machine sleeping costs little.
     environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if plan.devices:
+        environ |= PCI_ORDER
+        if not plan.config.launch.device.startswith("cuda:"):  # that number counts in what is visible already
+            environ["CUDA_VISIBLE_DEVICES"] = ",".join(plan.devices)
     processes = processes_here(plan)
     if processes > 1 or plan.config.launch.machines > 1:
         threads = max(1, (os.cpu_count() or 1) // processes)

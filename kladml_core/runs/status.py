@@ -11,6 +11,7 @@ from typing import Any
 from kladml_core.runs.events import TERMINAL_KINDS, last_terminal_event
 from kladml_core.runs.files import read_object, write_json
 from kladml_core.runs.processes import boot_id, host_name, is_alive
+from kladml_core.runs.queue_items import is_queued
 from kladml_core.runs.rundir import RunDirectory
 
 LIVE = frozenset({"queued", "starting", "running", "stopping"})
@@ -76,7 +77,9 @@ def read_status(run: RunDirectory) -> RunStatus:
     ended = _number(state.get("ended"))
     attempt = _int(state.get("attempt"))
     stalled = False
-    if status in LIVE and status != "queued":
+    if status == "queued" and not is_queued(run, state):
+        status, reason, exit_code = "lost", "it was queued and never began: its place in the queue is gone", 137
+    elif status in LIVE and status != "queued":
         copied = _is_copy(run, state)
         alive = False if copied else is_alive(state)
         terminal = last_terminal_event(run.events, attempt or 0) if alive is not True else None

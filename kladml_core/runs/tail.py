@@ -128,9 +128,7 @@ class RunTail:
         told = (status.status, status.attempt, status.reason, status.stalled)
         if told != self._told:
             self._told = told
-            message: dict[str, Any] = {"run": self._reference, "status": status.status, "message": status.reason or ""}
-            if status.stalled:
-                message["stalled"] = True
+            message = {"run": self._reference, "status": status.status, "message": status.reason or ""}
             self._pending.append(("status", message))
         return changed
 

@@ -67,7 +67,6 @@ def test_a_killed_worker_is_lost_even_as_a_zombie(run: RunDirectory, process: su
         ({"boot_id": "another", "status": "starting"}, "lost"),
         ({"boot_id": "another", "status": "stopping"}, "lost"),
         ({"boot_id": "another", "status": "finished"}, "finished"),
-        ({"boot_id": "another", "status": "queued"}, "queued"),
         ({"host": "elsewhere", "boot_id": "another"}, "running"),
         ({"pid_ns": 1, "start_time": 1.0}, "running"),
         ({"uid": 65533, "start_time": 1.0}, "running"),

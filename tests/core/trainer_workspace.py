@@ -84,8 +84,7 @@ class Net(TorchModel):
     def validation_step(self, module, batch):
         x, y = batch
         logits = module(x)
-        odd = {"odd": torch.tensor(float("nan"))} if WHAT == "nan validation" else {}
-        return {"loss": F.cross_entropy(logits, y), "accuracy": (logits.argmax(1) == y).float().mean(), **odd}
+        return {"loss": F.cross_entropy(logits, y), "accuracy": (logits.argmax(1) == y).float().mean()}
 
 
 class Plain(nn.Module):
