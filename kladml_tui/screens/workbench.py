@@ -214,7 +214,8 @@ class Workbench(RepeatKeys):
         """Shows what was followed since the last time."""
         from kladml_tui.run_line import from_snapshot
 
-        batch = self.monitor.drain()
+        # The timers go on while the widgets are taken down.
+        batch = self.monitor.drain() if self.app.is_running else None
         if batch is None:
             return
         lines = []
@@ -271,8 +272,9 @@ class Workbench(RepeatKeys):
             self._wanted_pane = ""
 
     def _tick(self) -> None:
-        self.runs.tick()
-        self.view.tick()
+        if self.app.is_running:
+            self.runs.tick()
+            self.view.tick()
 
     @on(Worker.StateChanged)
     def _worker_changed(self, event: Worker.StateChanged) -> None:
