@@ -42,7 +42,7 @@ def check_folders(settings: Settings, config: RunConfig) -> None:
     problem = _unwritable(existing)
     if problem is not None:
         raise UnusableError(
-            f"a run cannot be made in {settings.data}: {problem}",
+            f"a run cannot be made: {problem}",
             hint="make it writable, or name another place as workspace.data_dir in kladml.yaml",
             **_data_dir_place(settings),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -61,6 +62,8 @@ def test_two_claims_of_the_same_attempt_start_one_worker(tmp_path: Path) -> None
     for thread in threads:
         thread.join()
     claimed = [result for result in results if isinstance(result, int)]
+    refused = [str(result) for result in results if isinstance(result, UnusableError)]
+    assert all(f"is being started by process {os.getpid()} of " in text for text in refused), refused
     assert sorted(claimed) == list(range(1, len(claimed) + 1))
     assert len(list(run.attempts.iterdir())) == len(claimed)
 

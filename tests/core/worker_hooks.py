@@ -112,3 +112,19 @@ def console_log() -> None:
     for number in (1, 2):
         os.dup2(log, number)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+
+
+def clock_that_steps_back() -> None:
+    """Once the file TEST_STEP_BACK exists, this process's wall clock is an hour behind, wherever it is read."""
+    import time
+    from pathlib import Path
+
+    real, told = time.time, Path(os.environ["TEST_STEP_BACK"])
+
+    def behind() -> float:
+        return real() - 3600 * told.exists()
+
+    for module in list(sys.modules.values()):
+        for name, value in list(getattr(module, "__dict__", {}).items()):
+            if value is real:
+                setattr(module, name, behind)
