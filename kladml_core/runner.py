@@ -127,6 +127,7 @@ class ExperimentRunner:
         from kladml_core.inprocess.attempt import claim, listening
         from kladml_core.inprocess.audience import chosen_publisher
         from kladml_core.inprocess.plan import Arguments, make_plan
+        from kladml_core.runs.notices import listen
         from kladml_core.settings import load_settings
         from kladml_core.workspace.choose import choose_workspace
 
@@ -152,6 +153,7 @@ class ExperimentRunner:
         )
         data_dir = root / Path(str(self._setting("workspace.data_dir", settings.data))).expanduser()
         attempt = claim(plan, data_dir, resume)
+        listen(attempt.run, attempt.number, root)
         with listening(plan.config.training.grace_seconds) as signals:
             return self._attempt(plan, attempt, publisher, signals, settings, callbacks)
 

@@ -65,6 +65,16 @@ class PublisherSettings:
 
 
 @dataclass(frozen=True)
+class NoticeSettings:
+    """What is told when a run finishes, fails, is lost, stalls, or gives values that are not finite. Off by default."""
+
+    bell: bool = False
+    """Whether the terminal rings, in the app and at the end of `--run`."""
+    command: str | None = None
+    """A shell command that gets each event as JSON on its standard input, with every screen closed too."""
+
+
+@dataclass(frozen=True)
 class UiSettings:
     """How the screen looks and listens."""
 
@@ -90,6 +100,7 @@ class Settings:
     launch: LaunchSettings = field(default_factory=LaunchSettings)
     queue: QueueSettings = field(default_factory=QueueSettings)
     publisher: PublisherSettings = field(default_factory=PublisherSettings)
+    notices: NoticeSettings = field(default_factory=NoticeSettings)
     ui: UiSettings = field(default_factory=UiSettings)
 
     @property
@@ -113,6 +124,7 @@ SECTIONS: dict[str, Any] = {
     "launch": LaunchSettings,
     "queue": QueueSettings,
     "publisher": PublisherSettings,
+    "notices": NoticeSettings,
     "ui": UiSettings,
 }
 """Section → its dataclass, in the order of the file."""

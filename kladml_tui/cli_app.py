@@ -12,9 +12,9 @@ import typer
 from kladml_core.errors import ConfigError, ExitCode
 from kladml_core.runs.plain import inert
 from kladml_core.workspace.choose import choose_config, choose_workspace
-from kladml_tui import cli_compare, cli_prune, cli_runs
+from kladml_tui import cli_compare, cli_notices, cli_prune, cli_runs
 from kladml_tui.cli_queue import queue_commands
-from kladml_tui.cli_shared import open_app, print_json, print_rows, settings_of
+from kladml_tui.cli_shared import open_app, print_json, print_rows, rings, settings_of
 
 app = typer.Typer(
     name="kladml-tui",
@@ -32,6 +32,7 @@ app.add_typer(config_commands, name="config")
 cli_runs.add_commands(app)
 cli_compare.add_commands(app)
 cli_prune.add_commands(app)
+cli_notices.add_commands(app)
 app.add_typer(queue_commands, name="queue")
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
@@ -83,14 +84,13 @@ def open_or_run(
     root = choose_workspace(workspace, run)
     config = choose_config(run, root)
     words = overrides or []
-    raise typer.Exit(
-        start_and_follow(
-            lambda: prepare(config, workspace=root, overrides=words, processes=processes),
-            launch,
-            partial(make_console, json=json),
-            detach=detach,
-        )
+    code = start_and_follow(
+        lambda: prepare(config, workspace=root, overrides=words, processes=processes),
+        launch,
+        partial(make_console, json=json),
+        detach=detach,
     )
+    raise typer.Exit(rings(code, settings_of(root), detach=detach))
 
 
 @app.command("init")

@@ -12,7 +12,7 @@ import typer
 
 from kladml_core.errors import ConfigError, ExitCode
 from kladml_core.workspace.choose import choose_workspace
-from kladml_tui.cli_shared import clock, print_json, print_rows, settings_of
+from kladml_tui.cli_shared import clock, print_json, print_rows, rings, settings_of
 
 if TYPE_CHECKING:
     from kladml_core.runs.checkpoint_list import CheckpointRow
@@ -117,7 +117,8 @@ def watch(context: typer.Context, run: Run, workspace: Workspace = None, json: J
     from kladml_core.runs.attend import watch as watch_run
     from kladml_tui.headless import make_console
 
-    raise typer.Exit(watch_run(_find(context, run, workspace), partial(make_console, json=json)))
+    code = watch_run(_find(context, run, workspace), partial(make_console, json=json))
+    raise typer.Exit(rings(code, settings_of(choose_workspace(workspace or above(context)))))
 
 
 def stop(
@@ -163,14 +164,13 @@ def resume(
     from kladml_tui.headless import make_console
 
     root = choose_workspace(workspace or above(context))
-    raise typer.Exit(
-        start_and_follow(
-            lambda: _find(context, run, workspace),
-            lambda directory: resume_run(directory, workspace=root, overrides=overrides or []),
-            partial(make_console, json=json),
-            detach=detach,
-        )
+    code = start_and_follow(
+        lambda: _find(context, run, workspace),
+        lambda directory: resume_run(directory, workspace=root, overrides=overrides or []),
+        partial(make_console, json=json),
+        detach=detach,
     )
+    raise typer.Exit(rings(code, settings_of(root), detach=detach))
 
 
 def _find(context: typer.Context, run: str, workspace: Path | None) -> RunDirectory:

@@ -45,6 +45,13 @@ def open_app(named: Path | None) -> int:
     return app.return_code or 0
 
 
+def rings(code: int, settings: Settings, *, detach: bool = False) -> int:
+    """Rings the terminal at the end of a followed run where kladml.yaml wants it; returns the code it was given."""
+    if settings.notices.bell and not detach and sys.stderr.isatty():
+        print("\a", end="", file=sys.stderr, flush=True)
+    return code
+
+
 def print_json(value: Any) -> None:
     """Prints one strict JSON document, safe for a terminal too."""
     from kladml_core.runs.consoles import json_line

@@ -6,6 +6,7 @@ Importing this module is cheap; the follower needs numpy and is made by `open`, 
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from kladml_core.runs.follow import RunFollower, RunSnapshot
     from kladml_core.runs.rundir import RunDirectory
 
+_NEWS = frozenset({"run_finished", "run_failed", "run_stopped", "run_lost", "non_finite"})
 KEPT = 4
 """Ended runs whose curves stay at hand after the person went on to another."""
 
@@ -28,8 +30,8 @@ class Batch:
     """References of the runs that have a newer snapshot."""
     statuses: tuple[dict[str, Any], ...] = ()
     """Status messages, oldest first."""
-    ended: tuple[dict[str, Any], ...] = ()
-    """Terminal events, oldest first."""
+    news: tuple[dict[str, Any], ...] = ()
+    """Terminal events, and those that a person wants to hear of at once, oldest first."""
     checkpoints: frozenset[str] = frozenset()
     """References of the runs whose checkpoints changed."""
 
@@ -116,16 +118,18 @@ class Monitor:
         """What has come; None when nothing has."""
         if self._follower is None or self._subscription is None:
             return None
-        statuses, ended, checkpoints = [], [], set()
+        statuses, news, checkpoints = [], [], set()
         for channel, message in self._subscription.drain():
             if channel == "status":
                 statuses.append(message)
+                if message.get("stalled"):
+                    news.append({"kind": "run_stalled", "run": message["run"], "time": time.time()})
             elif channel == "events":
                 kind = str(message.get("kind"))
                 if kind.startswith("checkpoint_"):
                     checkpoints.add(message["run"])
-                elif kind in ("run_finished", "run_failed", "run_stopped", "run_lost"):
-                    ended.append(message)
+                elif kind in _NEWS:
+                    news.append(message)
         changed = set()
         # Not every change has a message: a status read anew has none, nor have series read again after a resume.
         for reference in self._follower.following():
@@ -133,9 +137,9 @@ class Monitor:
             if snapshot is not None and self._versions.get(reference) != snapshot.version:
                 self._versions[reference] = snapshot.version
                 changed.add(reference)
-        if not (changed or statuses or ended or checkpoints):
+        if not (changed or statuses or news or checkpoints):
             return None
-        return Batch(frozenset(changed), tuple(statuses), tuple(ended), frozenset(checkpoints))
+        return Batch(frozenset(changed), tuple(statuses), tuple(news), frozenset(checkpoints))
 
     def failures(self) -> list[str]:
         """What went wrong while reading since this was last asked."""

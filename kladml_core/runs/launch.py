@@ -141,7 +141,9 @@ def prepare_resume(run: RunDirectory, *, workspace: Path, overrides: Sequence[st
     if status.live:
         raise UnusableError(f"{run.reference} is {status.status} already", hint="watch it, or stop it first")
     if not any(checkpoint.valid for checkpoint in list_checkpoints(run)):
-        raise NothingToResumeError(f"{run.reference} has no checkpoint to resume from", hint="launch its config again")
+        raise NothingToResumeError(
+            f"{run.reference} has no checkpoint to resume from", hint="start it again as a new run: `kladml-tui rerun`"
+        )
     if status.status == "finished" and not overrides:
         raise NothingToResumeError(
             f"{run.reference} has finished; there is nothing left to train",

@@ -17,6 +17,7 @@ from kladml_core.errors import UnusableError
 from kladml_core.runs import provenance
 from kladml_core.runs.files import write_json, write_text_atomic
 from kladml_core.runs.machine_checks import memory_warnings
+from kladml_core.runs.notices import listen
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.session_killers import session_killers
 from kladml_core.runs.slots import PCI_ORDER
@@ -145,6 +146,7 @@ def start_worker(
         raise UnusableError(f"the worker could not be started: {last}") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UnusableError(f"the worker could not be started: {error}") from error
+    listen(run, attempt, workspace)
 
 
 def _command(run: RunDirectory, attempt: int, plan: Plan) -> list[str]:

@@ -128,7 +128,9 @@ class RunTail:
         told = (status.status, status.attempt, status.reason, status.stalled)
         if told != self._told:
             self._told = told
-            message = {"run": self._reference, "status": status.status, "message": status.reason or ""}
+            message: dict[str, Any] = {"run": self._reference, "status": status.status, "message": status.reason or ""}
+            if status.stalled:
+                message["stalled"] = True
             self._pending.append(("status", message))
         return changed
 

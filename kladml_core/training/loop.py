@@ -173,7 +173,7 @@ class Loop:
         if metrics is None:
             return None
         step, epoch = self.progress.step, self.progress.number
-        self.recording.write(metrics, step)
+        self.recording.validated(metrics, step, epoch)
         self.writer.event("validation", step=step, epoch=epoch, metrics=metrics, seconds=time.perf_counter() - started)
         self.callbacks.validation_end(metrics)
         return metrics

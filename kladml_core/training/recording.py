@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -32,6 +33,7 @@ class Recording:
         """The newest value of each metric of this attempt."""
         self._samples = 0
         self._carried = False
+        self._told: set[str] = set()
         self._from = time.perf_counter()
 
     def seen(self, samples: int) -> None:
@@ -72,6 +74,15 @@ class Recording:
         """Writes metrics of any kind."""
         self.last.update(values)
         self._writer.log_metrics(values, step)
+
+    def validated(self, values: Mapping[str, float], step: int, epoch: int) -> None:
+        """Writes a validation's metrics, and says once of each that it is no finite number: training goes on."""
+        self.write(values, step)
+        for name, value in values.items():
+            if not math.isfinite(value) and name not in self._told:
+                self._told.add(name)
+                message = "in a validation, which changes no weights: training goes on"
+                self._writer.event("non_finite", step=step, epoch=epoch, metric=name, message=message)
 
     def paused(self, since: float) -> None:
         """Takes the time since `since` (time.perf_counter) out of the samples per second."""

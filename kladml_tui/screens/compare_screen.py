@@ -30,7 +30,8 @@ class CompareScreen(Reading):
 
     def draw(self, width: int) -> Sequence[Content]:
         """The tables, one after the other."""
-        key = min(_KEY, width // 3, max((cells_of(row[0]) for table in self._tables for row in table.rows), default=8))
+        labels = [label for table in self._tables for label in (table.title, *(row[0] for row in table.rows))]
+        key = min(_KEY, width // 3, max(map(cells_of, labels)))
         column = (width - key) // len(self._names) - _GAP
         found: list[Content] = []
         for table in self._tables:

@@ -74,7 +74,8 @@ class RepeatKeys(RunKeys):
 
     def keep_marks(self, look: Look) -> None:
         """Runs that are gone are no longer marked."""
-        marked = self.runs.marked
+        # The workspace may have been looked at before the list of runs is on the screen.
+        marked = self.runs.marked if self.ready else ()
         if marked:
             there = {f"{one.key}/{name}" for one in look.experiments for name in one.runs}
             self.runs.clear_marks(reference for reference in marked if reference not in there)

@@ -20,8 +20,8 @@ from kladml_tui import faults
 from kladml_tui.commands import bindings
 from kladml_tui.look import Look, runs_of
 from kladml_tui.messages import Chosen, Moved, RowsWanted, TabWanted
+from kladml_tui.news import News
 from kladml_tui.screens.repeat_keys import RepeatKeys
-from kladml_tui.text import Severity, notice
 from kladml_tui.view_state import ViewState
 from kladml_tui.widgets.key_bar import KeyBar
 from kladml_tui.widgets.status_line import StatusLine
@@ -36,12 +36,6 @@ if TYPE_CHECKING:
 SETTLE_SECONDS = 0.12
 """How long the cursor must rest on a run before its curves are read."""
 _COUNTED = ("running", "starting", "stopping", "queued")
-_ENDS: dict[str, tuple[str, Severity]] = {
-    "run_finished": ("finished", "information"),
-    "run_stopped": ("stopped", "information"),
-    "run_failed": ("failed", "error"),
-    "run_lost": ("was lost", "error"),
-}
 
 
 class Workbench(RepeatKeys):
@@ -78,6 +72,7 @@ class Workbench(RepeatKeys):
     async def fill(self, main: MainPane, state: ViewState) -> None:
         """Puts the right side in its place and restores where the person was."""
         self.state = state
+        self._news = News(self.app, bell=self.settings.notices.bell)
         self._wanted_run = state.run
         self._wanted_pane = state.pane
         await self.query_one("#body").mount(main)
@@ -230,19 +225,8 @@ class Workbench(RepeatKeys):
         self._show_lines(lines)
         if self._shown in batch.checkpoints:
             self.view.checkpoints_changed()
-        self._tell_ends(batch)
+        self._news.take(batch, self.look.states, self.monitor.snapshot)
         self._take_statuses(batch)
-
-    def _tell_ends(self, batch: Batch) -> None:
-        """A live run ended: said once, wherever the person is. Ends of long ago are no news."""
-        for event in batch.ended:
-            known = self.look.states.get(event["run"])
-            snapshot = self.monitor.snapshot(event["run"])
-            of_now = snapshot is None or snapshot.status.attempt == event.get("attempt")
-            if known is not None and known.live and of_now:
-                word, severity = _ENDS[event["kind"]]
-                reason = f": {event['reason']}" if event.get("reason") else ""
-                notice(self.app, f"{event['run']} {word}{reason}", severity, title=f"Run {word}")
 
     def _take_statuses(self, batch: Batch) -> None:
         from kladml_core.runs.status import LIVE  # not needed before the first frame

@@ -76,6 +76,7 @@ def _attempt(number: int, attempt: Mapping[str, Any], found: Provenance) -> Iter
         started=_when(attempt.get("created")),
         by=f"{attempt.get('user', '?')} on {attempt.get('host', '?')}",
         source=_mapping(attempt.get("source")).get("file"),
+        cloned_from=_mapping(attempt.get("cloned_from")).get("reference"),
         overrides=_words(attempt.get("overrides")),
         argv=_words(attempt.get("argv")),
         command=_words(attempt.get("command")),
@@ -92,7 +93,20 @@ def _attempt(number: int, attempt: Mapping[str, Any], found: Provenance) -> Iter
     versions = _mapping(attempt.get("versions"))
     if versions:
         yield _fact("versions", "  ".join(f"{name} {version}" for name, version in versions.items()))
-    known = {"v", "attempt", "created", "user", "host", "source", "overrides", "argv", "command", "git", "versions"}
+    known = {
+        "v",
+        "attempt",
+        "cloned_from",
+        "created",
+        "user",
+        "host",
+        "source",
+        "overrides",
+        "argv",
+        "command",
+        "git",
+        "versions",
+    }
     for key, value in attempt.items():
         if key not in known and key != "environment" and value not in (None, "", [], {}):
             yield _fact(key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

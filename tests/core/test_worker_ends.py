@@ -123,6 +123,13 @@ def test_a_nan_may_be_skipped_and_is_counted(workspace: Path) -> None:
     assert ended.content().state["trainer"]["progress"]["skipped"] == 1
 
 
+def test_a_validation_that_is_no_number_is_told_once_and_training_goes_on(workspace: Path) -> None:
+    ended = work(new_run(workspace), workspace, TEST_WHAT="nan validation")
+    assert (ended.code, ended.status) == (0, "finished"), ended.output
+    assert len(ended.of_kind("validation")) > 1
+    assert [event["metric"] for event in ended.of_kind("non_finite")] == ["val/odd"]
+
+
 def test_no_memory_ends_with_71(workspace: Path) -> None:
     ended = work(new_run(workspace), workspace, TEST_AT="15", TEST_WHAT="memory")
     assert_failed(ended, 71)

@@ -76,7 +76,7 @@ def test_a_drain_brings_only_what_changed(tmp_path: Path, monitor: Monitor) -> N
     def end_seen() -> bool:
         batch = monitor.drain()
         if batch is not None:
-            ended.extend(batch.ended)
+            ended.extend(batch.news)
         return bool(ended)
 
     wait_for(end_seen)
