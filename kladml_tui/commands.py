@@ -8,12 +8,14 @@ from typing import Literal
 
 from textual.binding import Binding, BindingType
 
-Scope = Literal["workbench", "config", "run", "lists", "tree"]
-"""Where the keys hold: everywhere on the workbench, on a config, on a run, in any list, in the tree alone."""
+Scope = Literal["workbench", "config", "run", "checkpoints", "lists", "tree"]
+"""Where the keys hold: everywhere on the workbench, on a config, on a run, on its page of checkpoints, in any list, in
+the tree alone."""
 
 SCOPES: dict[Scope, str] = {
     "config": "The config under the cursor",
     "run": "The run under the cursor",
+    "checkpoints": "The checkpoint under the cursor",
     "lists": "Moving about",
     "tree": "The tree",
     "workbench": "Everywhere",
@@ -78,7 +80,25 @@ COMMANDS: tuple[Command, ...] = (
     Command("run.mark", "space", "mark", "Mark the run for comparing, or take its mark off.", "run", "mark", True),
     Command("run.diff", "d", "diff", "Show in what the marked runs differ.", "run", "diff", True),
     Command("run.unmark", "U", "unmark", "Take the marks off all runs.", "run", "unmark"),
+    Command(
+        "run.prune",
+        "x",
+        "prune",
+        "Show what could go to free disk space, of the run or of all that the tree's cursor is on.",
+        "run",
+        "prune",
+        True,
+    ),
     *_tabs(),
+    Command(
+        "checkpoint.pin",
+        "p",
+        "pin",
+        "Pin the checkpoint, so that nothing removes it, or take the pin away.",
+        "checkpoints",
+        "pin",
+        True,
+    ),
     Command("runs.filter", "slash", "filter", "Show only the runs that match some words.", "workbench", "filter", True),
     Command("copy", "y", "copy", "Copy the run's reference, or the config's path.", "workbench", "copy"),
     Command("pane.next", "tab", "pane", "Go to the next pane.", "workbench", "pane(1)", True, False),
@@ -94,6 +114,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "runs.taller", "full_stop", "Runs taller", "Show more lines of the list of runs.", "workbench", "heighten(2)"
     ),
+    Command("prune.undo", "b", "Bring back", "Put back what was pruned last.", "workbench", "undo_prune"),
     Command("look", "R", "Look again", "Look at the workspace's files again.", "workbench", "look"),
     Command("help", "question_mark", "help", "What the keys do here.", "workbench", "help", True),
     Command("palette", "colon", "commands", "Find a command by its name.", "workbench", "palette", True, False),

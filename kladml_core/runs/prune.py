@@ -21,13 +21,13 @@ from kladml_core.errors import KladMLError, UnusableError
 from kladml_core.runs import run_numbers, trash
 from kladml_core.runs.checkpoint_list import verify
 from kladml_core.runs.files import write_json
-from kladml_core.runs.processes import host_name
-from kladml_core.runs.provenance import user_name
 from kladml_core.runs.prune_rules import CHECKPOINT, DAMAGED, RUN, Candidate, Left, Wish, candidates, kept
 from kladml_core.runs.ref import all_runs, find_run
 from kladml_core.runs.rundir import CLAIM_SECONDS, PRUNE, RunDirectory
 from kladml_core.runs.status import RunStatus, read_status
 
+_PARTS = 4
+"""Parts of a run's reference."""
 OTHER_DEVICE = "lies on another file system than the trash, where moving would be copying; delete it by hand"
 
 
@@ -221,10 +221,10 @@ def _claimed(run: RunDirectory, status: RunStatus) -> Iterator[Path]:
     """Holds the run's next attempt, so that no resume can begin one; gives the claim's directory."""
     number = run.claim_attempt(status.attempt or 0)
     claim = run.attempt_dir(number)
-    record = {"v": 1, "attempt": number, "purpose": PRUNE, "created": time.time(), "launcher_pid": os.getpid()}
     try:
-        with suppress(OSError):  # the claim is the directory; on a full disk nobody is told who holds it
-            write_json(claim / "attempt.json", {**record, "user": user_name(), "host": host_name()})
+        with suppress(OSError):  # on a full disk it is only not said what the claim is for
+            signed = run.read_attempt(number) or {}
+            write_json(claim / "attempt.json", {**signed, "purpose": PRUNE}, durable=False)
         yield claim
     finally:
         shutil.rmtree(claim, ignore_errors=True)
@@ -251,13 +251,15 @@ def _choose(data: Path, references: Sequence[str]) -> tuple[list[RunDirectory], 
     chosen: dict[Path, RunDirectory] = {}
     named: set[Path] = set()
     for text in references:
-        parts = text.strip().strip("/").split("/")
+        # As it is before it is read kindly: the screen gives whole names, which may begin or end with a space.
+        parts = text.strip("/").split("/")
         top = (data / "projects").joinpath(*parts)
-        if len(parts) < 4 and all(part not in ("", ".", "..") for part in parts) and top.is_dir():
+        whole = all(part not in ("", ".", "..") for part in parts) and top.is_dir()
+        if whole and len(parts) < _PARTS:
             chosen |= {path: RunDirectory(path) for path in sorted(all_runs(data)) if path.is_relative_to(top)}
             continue
-        run = find_run(data, text)
-        if run.path.parent.parent.parent.parent != data / "projects":
+        run = RunDirectory(top) if whole and len(parts) == _PARTS else find_run(data, text)
+        if run.path.parents[_PARTS - 1] != data / "projects":
             raise UnusableError(f"{run.path} is not in this workspace", hint=f"its runs are in {data / 'projects'}")
         chosen[run.path] = run
         named.add(run.path)

@@ -14,6 +14,7 @@ from kladml_core.errors import KladMLError
 from kladml_core.runs.checkpoint_list import CheckpointRow, list_checkpoints
 from kladml_core.runs.disk_use import disk_use
 from kladml_core.runs.pins import read_pins
+from kladml_core.runs.processes import is_alive
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import RunStatus
 
@@ -21,7 +22,7 @@ CHECKPOINT, DAMAGED, TEMPORARY, RUN = "checkpoint", "damaged", "temporary", "run
 """The kinds of things that may go."""
 
 QUIET_SECONDS = 3600.0
-"""How long nothing may have been written into a run that cannot be understood, before it is taken for dead."""
+"""For how long nothing may have been written into a run whose end cannot be proved from here, before it is touched."""
 _SETTLED_SECONDS = 60.0
 """Age of a temporary file that nobody is writing any more."""
 _WITHOUT_RESULT = frozenset({"failed", "stopped", "lost", "damaged"})
@@ -91,8 +92,8 @@ def candidates(run: RunDirectory, status: RunStatus, wish: Wish) -> tuple[list[C
     reference = run.reference
     if pins is None:
         return [], [Left(reference, "", "its notes.yaml cannot be read, so that any checkpoint may be pinned")]
-    if status.status == "damaged" and not _quiet(run):
-        return [], [Left(reference, "", f"it is damaged and was written to of late: {status.damaged}")]
+    if not _surely_over(run, status):
+        return [], [Left(reference, "", f"it is {status.status}, but was written to of late and may live elsewhere")]
     if wish.runs:
         whole = _whole(run, status, wish, rows)
         if isinstance(whole, Candidate):
@@ -179,9 +180,16 @@ def _starred(run: RunDirectory) -> bool:
         return True  # damaged notes may say so
 
 
-def _quiet(run: RunDirectory) -> bool:
+def _surely_over(run: RunDirectory, status: RunStatus) -> bool:
+    """Whether nothing can be writing into the run: it said its end itself, or its process is proved dead from here.
+
+    Where neither is so (its state is damaged, or tells of a process of another machine or of another directory), it has
+    to have been silent for long.
+    """
+    if status.status not in ("lost", "damaged") or is_alive(run.read_state() or {}) is False:
+        return True
     newest = 0.0
-    for path in (run.path, run.state_json, run.events, run.console_log, run.metrics, run.checkpoints):
+    for path in (run.state_json, run.events, run.console_log, run.metrics, run.checkpoints):
         try:
             newest = max(newest, path.stat().st_mtime)
         except OSError:

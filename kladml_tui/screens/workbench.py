@@ -21,6 +21,7 @@ from kladml_tui.commands import bindings
 from kladml_tui.look import Look, runs_of
 from kladml_tui.messages import Chosen, Moved, RowsWanted, TabWanted
 from kladml_tui.news import News
+from kladml_tui.screens.prune_keys import PruneKeys
 from kladml_tui.screens.repeat_keys import RepeatKeys
 from kladml_tui.view_state import ViewState
 from kladml_tui.widgets.key_bar import KeyBar
@@ -38,7 +39,7 @@ SETTLE_SECONDS = 0.12
 _COUNTED = ("running", "starting", "stopping", "queued")
 
 
-class Workbench(RepeatKeys):
+class Workbench(PruneKeys, RepeatKeys):
     """The screen.
 
     Args:

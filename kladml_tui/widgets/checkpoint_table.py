@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from textual.content import Content
+from textual.message import Message
 
 from kladml_core.runs.checkpoint_list import CheckpointRow
+from kladml_tui.commands import bindings
 from kladml_tui.run_line import moment, number, size
 from kladml_tui.text import one_line
 from kladml_tui.widgets.row_list import RowList
@@ -14,6 +17,15 @@ from kladml_tui.widgets.row_list import RowList
 
 class CheckpointTable(RowList):
     """The table."""
+
+    BINDINGS = bindings("checkpoints")
+
+    @dataclass
+    class PinWanted(Message):
+        """A person wants a checkpoint pinned, or its pin taken away."""
+
+        checkpoint: str
+        pinned: bool
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, head=True)
@@ -32,7 +44,10 @@ class CheckpointTable(RowList):
         """The titles of the columns."""
         if not self._rows:
             return Content("  no checkpoint yet")
-        return Content(f"  {'checkpoint':<18} {'step':>9} {'epoch':>5} {'size':>8}  {'written':<16}  metrics")
+        titles = f"  {'checkpoint':<18} {'step':>9} {'epoch':>5} {'size':>8}  {'written':<16}  metrics"
+        total = f"{size(sum(row.bytes for row in self._rows.values()))} in all"
+        gap = width - 1 - len(total)
+        return Content(titles[: gap - 2].ljust(gap) + total if gap > len(titles) else titles[:width])
 
     def row(self, key: str, width: int) -> Content:
         """One checkpoint; ◆ is the best, and the newest is said to be so."""
@@ -44,6 +59,8 @@ class CheckpointTable(RowList):
             (f"{row.step:>9} {row.epoch:>5} {size(row.bytes):>8}  ", ""),
             (f"{moment(row.time):<16}  ", "$muted"),
         ]
+        if row.pinned:
+            parts.append(("pinned  ", "$primary bold"))
         if not row.valid:
             parts.append((f"damaged: {one_line(row.problem)}", "$error"))
         else:
@@ -55,3 +72,9 @@ class CheckpointTable(RowList):
             parts.append((figures, "$muted"))
         line = Content.assemble(*parts)
         return line.truncate(width, ellipsis=True) if line.cell_length > width else line
+
+    def action_pin(self) -> None:
+        """Pins the checkpoint under the cursor, or takes its pin away."""
+        row = self._rows.get(self.cursor_key or "")
+        if row is not None:
+            self.post_message(self.PinWanted(row.name, not row.pinned))

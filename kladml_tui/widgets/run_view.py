@@ -11,12 +11,15 @@ from textual.containers import Vertical
 from textual.widget import Widget
 from textual.worker import Worker
 
+from kladml_core.errors import KladMLError
 from kladml_core.runs.checkpoint_list import list_checkpoints
+from kladml_core.runs.pins import pin
 from kladml_core.runs.rundir import RunDirectory
 from kladml_tui import faults
 from kladml_tui.commands import TABS
 from kladml_tui.messages import Chosen
 from kladml_tui.run_line import RunLine
+from kladml_tui.text import notice
 from kladml_tui.widgets.checkpoint_table import CheckpointTable
 from kladml_tui.widgets.config_view import ConfigView
 from kladml_tui.widgets.console_view import TAIL_BYTES, ConsoleView
@@ -129,6 +132,21 @@ class RunView(Vertical):
         if self.tab == "curves" and self._snapshot is not None:
             self.query_one(CurvesPage).show(self._snapshot)
         self._read_page()
+
+    @on(CheckpointTable.PinWanted)
+    def _pin_wanted(self, message: CheckpointTable.PinWanted) -> None:
+        self._pin(message.checkpoint, message.pinned)
+
+    @work(group="pin", exit_on_error=False)
+    async def _pin(self, checkpoint: str, pinned: bool) -> None:
+        run = self._run
+        if run is None:
+            return
+        try:
+            await asyncio.to_thread(pin, run, checkpoint, pinned=pinned)
+        except KladMLError as error:
+            notice(self.app, error, "error", title="Not pinned")
+        self.checkpoints_changed()
 
     @on(Worker.StateChanged)
     def _worker_changed(self, event: Worker.StateChanged) -> None:

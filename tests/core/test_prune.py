@@ -115,6 +115,8 @@ def test_references_choose_runs_by_their_beginning_or_as_ever(tmp_path: Path) ->
     a_run(tmp_path, experiment="text/gpt/tiny", steps=(7, 8, 9), best=7)
     assert proposed(tmp_path, "vision") == [name(2), name(5)]
     assert proposed(tmp_path, "vision/letters", "tiny/run_0001") == [name(5), name(8)]
+    odd = a_run(tmp_path, experiment=" a/b\x85/c\n", steps=(1, 2, 3), best=1)
+    assert proposed(tmp_path, " a/b\x85") == proposed(tmp_path, odd.reference) == [name(2)]
     for wrong in ("nothing", "visio", "..", "../..", "vision//digits"):
         with pytest.raises(UnusableError, match="no run named"):
             propose(tmp_path, [wrong])
@@ -135,10 +137,22 @@ def test_a_run_whose_state_is_damaged_is_left_alone_until_it_has_been_silent_for
     run = a_run(tmp_path, steps=(), status="failed")
     run.state_json.write_text("{torn")
     (left,) = propose(tmp_path, runs=True).left
-    assert "written to of late" in left.why
+    assert "it is damaged, but was written to of late" in left.why
     for path in (run.path, *run.path.iterdir()):
         os.utime(path, (1, 1))
     assert proposed(tmp_path, runs=True) == [run.path.name]
+
+
+def test_a_run_that_was_lost_elsewhere_is_left_alone_until_it_has_been_silent_for_long(tmp_path: Path) -> None:
+    """Who found it lost may have been wrong: only its own machine can prove it."""
+    run = a_run(tmp_path, status="running")
+    write_json(run.state_json, {**(run.read_state() or {}), "host": "elsewhere"})
+    write_json(run.lost_json, {"attempt": 1, "by": {"host": "elsewhere"}, "cause": "gone"})
+    (left,) = propose(tmp_path).left
+    assert "may live elsewhere" in left.why
+    for path in run.path.iterdir():
+        os.utime(path, (1, 1))
+    assert proposed(tmp_path) == [name(10), name(30)]
 
 
 def test_a_link_is_not_a_checkpoint_to_move(tmp_path: Path) -> None:

@@ -39,8 +39,8 @@ def test_nothing_is_reachable_only_by_keys_that_terminals_swallow() -> None:
 
 
 def test_own_keys_are_checked() -> None:
-    checked = keymap.check({"run.stop": "x", "run.stp": "y", "config.train": "ctrl+nonsense", "quit": "?"})
-    assert dict(checked.keys) == {"run.stop": "x"}
+    checked = keymap.check({"run.stop": "Z", "run.stp": "y", "config.train": "ctrl+nonsense", "quit": "?"})
+    assert dict(checked.keys) == {"run.stop": "Z"}
     told = "\n".join(checked.problems)
     assert "'run.stp' is no command. Did you mean run.stop?" in told
     assert "config.train: 'ctrl+nonsense' is no key" in told
