@@ -69,6 +69,7 @@ class HalvingStep(Step):
                 found = super()._backward(Window(pieces, sizes, total, 0, False))
             except Exception as error:
                 if not is_out_of_memory(error):
+                    require_company(sizes, error)
                     raise
                 smaller = halves(batch, size, max(sizes), error)
             else:
@@ -136,6 +137,17 @@ def halves(batch: Any, size: int, largest: int, error: Exception) -> tuple[int, 
     sizes = piece_sizes(size, (largest + 1) // 2)
     _cut(batch, sizes, error)
     return sizes
+
+
+def require_company(sizes: Sequence[int], error: Exception) -> None:
+    """Tells a batch norm's complaint of a single sample, which only cutting has made single, as a lack of memory.
+
+    Raises:
+        DeviceMemoryError: `error` is that complaint, about a piece of one sample.
+    """
+    if len(sizes) > 1 and min(sizes) == 1 and "more than 1 value per channel" in str(error):
+        message = f"no more than {max(sizes)} samples fit into memory at once, and a batch norm refuses a single one"
+        raise _failure(message, error) from error
 
 
 def _cut(batch: Any, sizes: Sequence[int], error: Exception | None = None) -> Iterator[Any]:

@@ -24,7 +24,7 @@ from kladml_core.training.checkpoint_generators import capture_generators, resto
 from kladml_core.training.checkpoints import unsupported_reason
 from kladml_core.training.device import batch_samples, in_precision, to_device
 from kladml_core.training.failures import is_out_of_memory, told_with_place, user_place
-from kladml_core.training.halving import halves
+from kladml_core.training.halving import halves, require_company
 from kladml_core.training.means import Means
 from kladml_core.training.outputs import LOSS, read_output
 from kladml_core.training.ranks import Ranks
@@ -124,11 +124,13 @@ def _try_what_fits(
 ) -> tuple[tuple[str, ...], list[str], list[str]]:
     """Tries the batch, or with `oom: halve` as much of it as fits into memory; training finds that out for itself."""
     size = batch_samples(batch) or 1
+    sizes: tuple[int, ...] = (size,)
     while True:
         try:
             return _try_step(model, module, accelerator, batch, config)
         except Exception as error:
             if config.oom == "fail" or not is_out_of_memory(error):
+                require_company(sizes, error)
                 raise
             sizes = halves(batch, size, size, error)
         # Outside of the handler, whose error holds the memory of the failed step.

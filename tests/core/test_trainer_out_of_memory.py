@@ -219,6 +219,17 @@ def test_what_the_failed_attempt_held_is_free_before_the_next_one() -> None:
     assert len(Watched.held) == 4  # preflight's two and training's
 
 
+@pytest.mark.parametrize(("most", "since"), [(1, 0), (1, 2), (2, 2)])
+def test_a_batch_norm_that_refuses_a_single_sample_is_told_as_the_lack_of_memory_that_it_is(
+    most: int, since: int
+) -> None:
+    model = Net({"moody": True, "in": "forward", "most": most, "since": since})
+    with pytest.raises(
+        DeviceMemoryError, match=f"no more than {most} samples fit into memory at once, and a batch norm"
+    ):
+        train(model, batch_size=5)
+
+
 def test_without_halve_the_error_passes_through() -> None:
     with pytest.raises(torch.OutOfMemoryError):
         train(Net({"in": "backward", "most": 3}), oom="fail")
