@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from kladml_core.config.schema import TrainingConfig
-from kladml_core.errors import ExitCode, NonFiniteError, UnusableError
+from kladml_core.errors import ExitCode, UnusableError
 from kladml_core.training import control
 from kladml_core.training.batches import TrainingBatches, Window
 from kladml_core.training.callbacks import Callbacks
 from kladml_core.training.checkpoint_content import Unstorable, encode
 from kladml_core.training.early_stopping import EarlyStopping
 from kladml_core.training.guard import DeviceGuard, HostGuard
+from kladml_core.training.non_finite import NonFinite
 from kladml_core.training.optimizers import LearningRate
 from kladml_core.training.progress import Progress
 from kladml_core.training.ranks import Ranks
@@ -61,6 +61,10 @@ class Loop:
     pulse: Pulse
     surroundings: dict[str, Any]
     _epoch_from: float = 0.0
+
+    def __post_init__(self) -> None:
+        stops = self.config.non_finite == "stop"
+        self._non_finite = NonFinite(self.step, self.guard, self.progress, self.recording, self.writer, stops=stops)
 
     def run(self) -> End:
         """Trains until the run is finished or asked to stop.
@@ -120,10 +124,7 @@ class Loop:
         progress = self.progress
         admitted = self.step(window, progress.step)
         if not admitted:
-            if self.config.non_finite == "stop":
-                self._fail_non_finite(progress.step + 1)
-            progress.skipped += 1
-            self._tell_non_finite(progress.step + 1, "the update was skipped")
+            self._non_finite.left_out()
         progress.step += 1
         progress.micro = window.end
         progress.samples += window.total
@@ -229,7 +230,7 @@ class Loop:
     def _save(self, metrics: dict[str, float], *, best: bool, wait: bool) -> Exception | None:
         started = time.perf_counter()
         if isinstance(self.guard, DeviceGuard):
-            self._look_back()  # a checkpoint must not count steps that the device has left out
+            self._non_finite.look_back()  # a checkpoint must not count steps that the device has left out
         self.writer.progress(phase="saving")
         self.pulse.beats += 1
         failure = self.saving.save(self.progress, self._state(), metrics, best=best, wait=wait)
@@ -275,7 +276,7 @@ class Loop:
         self.callbacks.load_state_dict(state["callbacks"])
 
     def _log(self) -> None:
-        self._look_back()
+        self._non_finite.look_back()
         progress = self.progress
         self.recording.log(
             progress.step,
@@ -291,29 +292,3 @@ class Loop:
         """At the end, the steps since the last log point."""
         if self.ranks.maximum([len(self.recording.means.sums())]) != [0]:
             self._log()
-
-    def _look_back(self) -> None:
-        """On a device that decides for itself: what it has left out since the last log point."""
-        ago = self.guard.first_bad()
-        if ago is not None:
-            self.progress.step -= ago + 1
-            self._fail_non_finite(self.progress.step + 1)
-        skipped = self.guard.skipped()
-        if skipped:
-            self.progress.skipped += skipped
-            self._tell_non_finite(self.progress.step, f"{skipped} updates were skipped since the last log point")
-
-    def _tell_non_finite(self, step: int, message: str) -> None:
-        self.writer.event("non_finite", step=step, epoch=self.progress.epoch + 1, metric="train/loss", message=message)
-
-    def _fail_non_finite(self, step: int) -> None:
-        """Ends the run; what was not finite is written, for a NaN must be seen."""
-        values = self.recording.means.sums()
-        loss = values["loss"][0] / values["loss"][1] if values.get("loss", (0, 0))[1] else float("nan")
-        bad = "train/loss" if not math.isfinite(loss) else "train/gradient_norm"
-        self.recording.write({"train/loss": loss, "train/gradient_norm": float(self.step.norm)}, step)
-        self.writer.event("non_finite", step=step, epoch=self.progress.epoch + 1, metric=bad)
-        raise NonFiniteError(
-            f"{bad} became {loss if bad == 'train/loss' else float(self.step.norm)} at step {step}",
-            hint="the weights are as before that step; lower training.learning_rate or set training.gradient_clipping",
-        )
