@@ -98,11 +98,11 @@ def rerun(
         bool,
         typer.Option("--failed", help="Every failed or lost run that was not run again, below PREFIX if one is named."),
     ] = False,
+    queue: Annotated[bool, typer.Option("--queue", help="Have each wait for its turn in the queue.")] = False,
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Starts ended runs again as new runs, all at once, each of its recorded config and detached."""
-    from kladml_core.runs.clone import rerun as run_again
+    """Starts ended runs again as new runs, of the configs that they recorded: all at once and detached, or queued."""
     from kladml_core.runs.consoles import tell_error
     from kladml_core.runs.launch import wait_until_running
     from kladml_core.runs.status import read_status
@@ -117,7 +117,7 @@ def rerun(
     rows: list[dict[str, str | int | None]] = []
     for run in chosen:
         try:
-            again = run_again(run, workspace=root)
+            again = _run_again(run, root, queue=queue)
         except KladMLError as error:
             codes.append(tell_error(error, json=False, program=f"kladml-tui: {run.reference}"))
             rows.append({"run": run.reference, "again": None, "status": "not started", "error": str(error)})
@@ -127,7 +127,7 @@ def rerun(
             print(inert(f"kladml-tui: {again.reference}: {warning}"), file=sys.stderr)
         started.append((run, again))
     for run, again in started:
-        status = wait_until_running(again)
+        status = read_status(again).status if queue else wait_until_running(again)
         code = read_status(again).exit_code
         codes += [code] if status not in ("running", "stopping") and code else []
         rows.append({"run": run.reference, "again": again.reference, "status": status})
@@ -139,6 +139,19 @@ def rerun(
             [(str(row["run"]), str(row["again"] or ""), str(row["status"])) for row in rows],
         )
     raise typer.Exit(next(iter(codes), int(ExitCode.FINISHED)))
+
+
+def _run_again(run: RunDirectory, root: Path, *, queue: bool) -> RunDirectory:
+    from kladml_core.runs.clone import prepare_rerun
+    from kladml_core.runs.launch import launch
+
+    plan = prepare_rerun(run, workspace=root)
+    if not queue:
+        return launch(plan)
+    from kladml_core.runs.queue import enqueue
+    from kladml_core.runs.queue_items import run_of
+
+    return run_of(plan.settings.data, enqueue(plan, by="kladml-tui rerun").item)
 
 
 def _chosen(words: list[str], data: Path, *, failed: bool) -> list[RunDirectory]:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from kladml_core.runs.files import write_json
+from kladml_core.runs.queue import pause
+from kladml_core.runs.queue_list import entries
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import read_status
 from tests.system.command import json_lines, kladml
@@ -83,6 +85,20 @@ def test_a_run_that_failed_over_its_config_is_said_to_run_as_recorded(workspace:
     done = kladml("rerun", "1", cwd=workspace)
     assert "exit 3" in done.stderr and str(run.config) in done.stderr
     assert done.returncode == 0 and "p/f/e/run_0002" in done.stdout
+
+
+def test_runs_again_may_wait_in_the_queue(workspace: Path) -> None:
+    runs = [ended(workspace), ended(workspace, status="lost", code=137)]
+    pause(workspace / "data")
+    done = kladml("rerun", "--failed", "--queue", "--json", cwd=workspace)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert [(row["run"], row["status"]) for row in rows] == [(run.reference, "queued") for run in runs]
+    waiting = [entry.reference for entry in entries(workspace / "data")]
+    assert waiting == [row["again"] for row in rows] == ["p/f/e/run_0003", "p/f/e/run_0004"]
+    record = RunDirectory(workspace / "data/projects/p/f/e/run_0003").read_attempt(1) or {}
+    assert record["cloned_from"]["reference"] == "p/f/e/run_0001"
+    assert json.loads(kladml("rerun", "--failed", "--json", cwd=workspace).stdout) == []
 
 
 def test_runs_are_compared_in_text_and_in_json(workspace: Path) -> None:
