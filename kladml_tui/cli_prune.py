@@ -119,7 +119,7 @@ def _prune(data: Path, references: Sequence[str], runs: bool, age: float | None,
         if json:
             print_json({"done": False, **proposal.to_json()})
             return ExitCode.FINISHED
-        _print_lines(proposal)
+        _print_lines(proposal, "nothing to prune")
         _tell_left(proposal, proposal.live)
         if proposal.lines:
             _say("nothing was moved; --yes moves it into the trash, where `kladml-tui prune --undo` finds it")
@@ -128,7 +128,7 @@ def _prune(data: Path, references: Sequence[str], runs: bool, age: float | None,
     if json:
         print_json({"done": True, **done.to_json(), "live": list(proposal.live)})
     else:
-        _print_lines(done)
+        _print_lines(done, "nothing was moved" if proposal.lines else "nothing to prune")
         _tell_left(proposal, proposal.live)
         _tell_left(done)
         if done.entry is not None:
@@ -137,11 +137,11 @@ def _prune(data: Path, references: Sequence[str], runs: bool, age: float | None,
     return ExitCode.UNUSABLE if proposal.lines and done.entry is None else ExitCode.FINISHED
 
 
-def _print_lines(what: Proposal | Trashed) -> None:
+def _print_lines(what: Proposal | Trashed, instead: str) -> None:
     from kladml_core.runs.event_text import size_text
 
     if not what.lines:
-        print("nothing to prune")
+        print(instead)
         return
     print_rows(
         ("run", "what", "size", "why"),

@@ -28,7 +28,7 @@ from kladml_core.runs.status import RunStatus, read_status
 
 _PARTS = 4
 """Parts of a run's reference."""
-OTHER_DEVICE = "lies on another file system than the trash, where moving would be copying; delete it by hand"
+OTHER_DEVICE = "it lies on another file system than the trash, where moving would be copying; delete it by hand"
 
 
 @dataclass(frozen=True)
@@ -186,6 +186,8 @@ def _prune_run(
         raise UnusableError(f"the run is {status.status}")
     outcomes: list[tuple[Candidate, str | None]] = []
     with _claimed(run, status) as claim:
+        if (again := read_status(run)).live:  # the queue takes an attempt back that it had claimed before
+            raise UnusableError(f"the run is {again.status}")
         until = time.monotonic() + CLAIM_SECONDS / 2
         if {row.name for row in kept(run)} != stay:
             doubt = "its checkpoints have changed meanwhile"

@@ -109,7 +109,9 @@ def begin(data: Path, things: Sequence[Thing]) -> Path:
             path.rmdir()
         raise UnusableError(
             f"cannot write into the trash {path.parent}: {error.strerror}",
-            hint="`kladml-tui prune --empty --yes` frees what lies in it",
+            hint="`kladml-tui prune --empty --yes` frees what lies in it"
+            if entries(data)
+            else "what is moved is written down first, for which a few kilobytes have to be free",
         ) from error
     return path
 

@@ -17,7 +17,9 @@ from kladml_core.runs.disk_use import disk_use, run_use
 from kladml_core.runs.files import write_json
 from kladml_core.runs.pins import pin
 from kladml_core.runs.prune import propose, prune
+from kladml_core.runs.queue_items import Item, queue_dir, write_item, write_run_state
 from kladml_core.runs.rundir import RunDirectory
+from kladml_core.runs.slots import Need
 from kladml_core.runs.trash import entries, restore
 from tests.core.pruned_runs import SIZE, a_checkpoint, a_run, name, set_status, tree
 
@@ -48,11 +50,33 @@ def test_all_but_the_best_the_newest_and_the_pinned_is_proposed_and_nothing_touc
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("status", ["starting", "running", "stopping", "queued"])
+@pytest.mark.parametrize("status", ["starting", "running", "stopping"])
 def test_of_a_live_run_nothing_is_proposed(tmp_path: Path, status: str) -> None:
     run = a_run(tmp_path, status=status)
     proposal = propose(tmp_path, [run.reference], runs=True)
     assert (proposal.lines, proposal.live) == ((), (run.reference,))
+
+
+def test_a_run_that_waits_in_the_queue_is_live_also_when_it_came_there_a_moment_ago(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = a_run(tmp_path, status="stopped", steps=())
+    proposal = propose(tmp_path, runs=True)
+    uid = str((run.read_run() or {})["uid"])
+    item = Item(1, run.reference, uid, 1, os.getuid(), "ada", 1.0, Need("cpu"), 1.0, "a test")
+    queue_dir(tmp_path).mkdir(parents=True)
+    real = RunDirectory.claim_attempt
+
+    def claim(self: RunDirectory, after: int | None = None) -> int:
+        write_item(tmp_path, item)
+        write_run_state(tmp_path, item, "queued")
+        return real(self, after)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunDirectory, "claim_attempt", claim)
+        assert "is queued" in prune(proposal).left[0].why
+    assert run.path.is_dir() and run.latest_attempt() == 1
+    assert propose(tmp_path, [run.reference], runs=True).live == (run.reference,)
 
 
 def test_a_run_of_another_machine_that_was_not_proved_dead_is_live(tmp_path: Path) -> None:
