@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from kladml_core.models.base import BaseModel
     from kladml_core.settings import Settings
     from kladml_core.training.callbacks import Callback
+    from kladml_core.training.result import FitResult
     from kladml_core.training.signals import StopSignals
-    from kladml_core.training.trainer import FitResult
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from kladml_core.training.failures import describe
 from kladml_core.training.signals import StopSignals
 
 if TYPE_CHECKING:
-    from kladml_core.training.trainer import FitResult
+    from kladml_core.training.result import FitResult
 
 
 @dataclass(frozen=True)

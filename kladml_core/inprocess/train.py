@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from kladml_core.inprocess.plan import Plan
     from kladml_core.models.base import BaseModel
     from kladml_core.training.callbacks import Callback
+    from kladml_core.training.result import FitResult
     from kladml_core.training.signals import StopSignals
-    from kladml_core.training.trainer import FitResult
 
 Made = TypeVar("Made")
 

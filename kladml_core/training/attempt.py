@@ -24,9 +24,10 @@ from kladml_core.runs.rundir import RunDirectory
 from kladml_core.training.device import seed_everything
 from kladml_core.training.failures import is_out_of_memory, told_with_place
 from kladml_core.training.plain import train_plain
+from kladml_core.training.result import FitResult
 from kladml_core.training.run_writer import RunWriter
 from kladml_core.training.signals import StopSignals
-from kladml_core.training.trainer import FitResult, UniversalTrainer
+from kladml_core.training.trainer import UniversalTrainer
 
 
 def train_attempt(

@@ -18,9 +18,9 @@ from kladml_core.runs.rundir import RunDirectory
 from kladml_core.training import control
 from kladml_core.training.artifacts import BEST_MODEL
 from kladml_core.training.device import seed_everything
+from kladml_core.training.result import FitResult
 from kladml_core.training.run_writer import RunWriter
 from kladml_core.training.signals import Interrupted, StopSignals
-from kladml_core.training.trainer import FitResult
 
 LOOK_SECONDS = 0.2
 

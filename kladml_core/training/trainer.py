@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from accelerate import Accelerator
@@ -22,32 +21,15 @@ from kladml_core.training.averaging import Averages, too_slow_decay
 from kladml_core.training.callbacks import Callback
 from kladml_core.training.checkpoints import restore, restore_generators
 from kladml_core.training.device import compile_in_place, in_precision, make_accelerator, set_deterministic, to_device
-from kladml_core.training.loop import End, Loop
+from kladml_core.training.loop import Loop
 from kladml_core.training.preflight import person_code, preflight
 from kladml_core.training.ranks import Ranks
+from kladml_core.training.result import FitResult, fit_result
 from kladml_core.training.resuming import Resume, find_resume, inexact_reasons, surroundings
 from kladml_core.training.run_writer import NoWriter, RunWriter
 from kladml_core.training.signals import StopSignals
 from kladml_core.training.validation import validate
 from kladml_core.training.watchdog import Pulse, Watchdog
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """How an attempt ended."""
-
-    status: str
-    """finished or stopped."""
-    reason: str
-    """max_epochs, max_steps, early_stopping, max_time, stop requested, or the signal's name."""
-    exit_code: ExitCode
-    step: int
-    epoch: int
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    """The last value of each metric."""
-    best: Mapping[str, Any] | None = None
-    """metric, value, step and checkpoint of the best validation."""
-    resumable: bool = False
 
 
 class UniversalTrainer:
@@ -190,7 +172,7 @@ class UniversalTrainer:
             loop.callbacks.fit_start()
             with self._watched(loop):
                 end = loop.run()
-            result = self._result(loop, end)
+            result = fit_result(loop, end)
             # A signal leaves no time for it; a stop that a person asked for does.
             if ranks.is_main and self._run is not None and end.exit_code in (ExitCode.FINISHED, ExitCode.STOPPED):
                 writer.progress(phase="finishing")
@@ -299,27 +281,6 @@ class UniversalTrainer:
         phase = "compiling" if self.config.compile else "training"
         writer.progress(epoch=progress.number, step=progress.step, phase=phase, total_steps=total, total_epochs=epochs)
         writer.status("running")
-
-    def _result(self, loop: Loop, end: End) -> FitResult:
-        best = None
-        if loop.stopping.best is not None:
-            ranked = loop.saving.ranked() if loop.ranks.is_main else []
-            best = {
-                "metric": self.config.early_stopping.monitor,
-                "value": loop.stopping.best,
-                "step": loop.stopping.best_step,
-                "checkpoint": ranked[0] if ranked else None,
-            }
-        return FitResult(
-            status=end.status,
-            reason=end.reason,
-            exit_code=end.exit_code,
-            step=loop.progress.step,
-            epoch=loop.progress.number,
-            metrics=dict(loop.recording.last),
-            best=best,
-            resumable=end.status == "stopped" and loop.saving.last is not None,
-        )
 
 
 def _unprepare(accelerator: Accelerator, wrapped: nn.Module, module: nn.Module) -> None:

@@ -24,7 +24,7 @@ from kladml_core.training.run_writer import NoWriter, RunWriter
 from kladml_core.training.signals import StopSignals
 
 if TYPE_CHECKING:
-    from kladml_core.training.trainer import FitResult
+    from kladml_core.training.result import FitResult
 
 _LAST_WORDS_SECONDS = 3.0
 

@@ -26,8 +26,9 @@ from kladml_core.runs.events import read_events
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.training.callbacks import Callback, Context
 from kladml_core.training.early_stopping import EarlyStopping
+from kladml_core.training.result import FitResult
 from kladml_core.training.signals import StopSignals
-from kladml_core.training.trainer import FitResult, UniversalTrainer
+from kladml_core.training.trainer import UniversalTrainer
 
 
 class Net(TorchModel):

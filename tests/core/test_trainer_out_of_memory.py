@@ -19,7 +19,8 @@ from kladml_core.runs.rundir import RunDirectory
 from kladml_core.training.batch_pieces import Uncuttable, cut, piece_sizes
 from kladml_core.training.callbacks import Callback, Context
 from kladml_core.training.progress import Progress
-from kladml_core.training.trainer import FitResult, UniversalTrainer
+from kladml_core.training.result import FitResult
+from kladml_core.training.trainer import UniversalTrainer
 from tests.core.test_trainer_reference import Recorder
 from tests.core.trainer_workspace import make_workspace, new_run, work
 
