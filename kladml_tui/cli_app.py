@@ -90,7 +90,7 @@ def open_or_run(
         partial(make_console, json=json),
         detach=detach,
     )
-    raise typer.Exit(rings(code, settings_of(root), detach=detach))
+    raise typer.Exit(code if detach else rings(code, root))
 
 
 @app.command("init")

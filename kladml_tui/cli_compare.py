@@ -13,7 +13,7 @@ from kladml_core.errors import ConfigError, ExitCode, KladMLError
 from kladml_core.runs.plain import inert
 from kladml_core.workspace.choose import choose_workspace
 from kladml_tui.cli_runs import Json, Run, Workspace, above
-from kladml_tui.cli_shared import print_json, print_rows, settings_of
+from kladml_tui.cli_shared import print_json, print_rows, rings, settings_of
 
 if TYPE_CHECKING:
     from kladml_core.runs.rundir import RunDirectory
@@ -78,7 +78,8 @@ def clone(
     words = overrides or []
     if to is None:
         check = partial(prepare_clone, source, workspace=root, overrides=words)
-        raise typer.Exit(start_and_follow(check, launch, partial(make_console, json=json), detach=detach))
+        code = start_and_follow(check, launch, partial(make_console, json=json), detach=detach)
+        raise typer.Exit(code if detach else rings(code, root))
     if detach:
         raise ConfigError("--to starts nothing that --detach could leave", hint="leave one of them out")
     path = write_copy(source, to, workspace=root, overrides=words)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kladml_core.errors import ConfigError, ExitCode, UnusableError
+from kladml_core.errors import ExitCode
 from kladml_core.runs.plain import inert
 from kladml_core.workspace.choose import choose_workspace
 from kladml_tui.cli_runs import above
@@ -18,7 +19,6 @@ Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 Workspace = Annotated[
     Path | None, typer.Option("--workspace", metavar="DIR", help="The workspace; else the one around here.")
 ]
-_LOG_LINES = 10
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -38,28 +38,15 @@ def notices(context: typer.Context, workspace: Workspace = None, json: Json = Fa
     """Tells what kladml.yaml wants told, which runs are listened to, and how the last commands went."""
     if context.invoked_subcommand is not None:
         return
-    from kladml_core.runs.background import holder, log_file
-    from kladml_core.runs.notices import KINDS, PROCESS, watched
+    from kladml_core.runs.notices import overview
 
-    settings = settings_of(choose_workspace(workspace or above(context)))
-    listening = [entry.run.reference for entry in watched(settings.data)]
-    holding = holder(settings.data, PROCESS)
-    log = log_file(settings.data, PROCESS)
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:] if log.is_file() else []
+    found = overview(settings_of(choose_workspace(workspace or above(context))))
     if json:
-        found = {"bell": settings.notices.bell, "command": settings.notices.command, "kinds": KINDS}
-        print_json({**found, "listening": listening, "pid": holding and holding["pid"], "log": lines})
+        print_json(asdict(found))
         return
-    facts = [
-        ("bell", "on" if settings.notices.bell else "off"),
-        ("command", settings.notices.command or "none; set notices.command in kladml.yaml"),
-        ("told", ", ".join(kind.replace("_", " ") for kind in KINDS)),
-        *(("listening to", reference) for reference in listening),
-        *([("process", str(holding["pid"]))] if holding else []),
-    ]
-    print_rows(("", ""), facts)
-    if lines:
-        print(inert(f"\n{log}\n" + "\n".join(lines), newlines=True))
+    print_rows(("", ""), found.facts)
+    if found.log:
+        print(inert(f"\n{found.log_file}\n" + "\n".join(found.log), newlines=True))
 
 
 def try_command(
@@ -69,16 +56,9 @@ def try_command(
     json: Json = False,
 ) -> None:
     """Runs the command of kladml.yaml with an event that says `test`; prints what it wrote and exits with its code."""
-    from kladml_core.runs.notice_command import run_command
-    from kladml_core.runs.notices import KINDS, example
+    from kladml_core.runs.notices import rehearse
 
-    if kind not in KINDS:
-        raise ConfigError(f"{kind!r} is not told", hint=f"The kinds are {', '.join(KINDS)}")
-    settings = settings_of(choose_workspace(workspace or above(context)))
-    if settings.notices.command is None:
-        raise UnusableError("there is no command to try", hint="Set notices.command in kladml.yaml")
-    event = example(kind, settings.data)
-    ran = run_command(settings.notices.command, event, settings.root)
+    event, ran = rehearse(settings_of(choose_workspace(workspace or above(context))), kind)
     if json:
         print_json({"event": event, "exit_code": ran.exit_code, "output": ran.output})
     else:

@@ -117,8 +117,8 @@ def watch(context: typer.Context, run: Run, workspace: Workspace = None, json: J
     from kladml_core.runs.attend import watch as watch_run
     from kladml_tui.headless import make_console
 
-    code = watch_run(_find(context, run, workspace), partial(make_console, json=json))
-    raise typer.Exit(rings(code, settings_of(choose_workspace(workspace or above(context)))))
+    root = choose_workspace(workspace or above(context))
+    raise typer.Exit(rings(watch_run(_find(context, run, root), partial(make_console, json=json)), root))
 
 
 def stop(
@@ -170,7 +170,7 @@ def resume(
         partial(make_console, json=json),
         detach=detach,
     )
-    raise typer.Exit(rings(code, settings_of(root), detach=detach))
+    raise typer.Exit(code if detach else rings(code, root))
 
 
 def _find(context: typer.Context, run: str, workspace: Path | None) -> RunDirectory:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kladml_core.errors import UnusableError
+from kladml_core.errors import ConfigError, UnusableError
 from kladml_core.runs.plain import inert
 from kladml_core.workspace.choose import choose_workspace
 
@@ -45,10 +46,13 @@ def open_app(named: Path | None) -> int:
     return app.return_code or 0
 
 
-def rings(code: int, settings: Settings, *, detach: bool = False) -> int:
+def rings(code: int, workspace: Path) -> int:
     """Rings the terminal at the end of a followed run where kladml.yaml wants it; returns the code it was given."""
-    if settings.notices.bell and not detach and sys.stderr.isatty():
-        print("\a", end="", file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        # Whoever edits kladml.yaml while a run goes on is told of a mistake elsewhere; the code is the run's.
+        with suppress(ConfigError):
+            if settings_of(workspace).notices.bell:
+                print("\a", end="", file=sys.stderr, flush=True)
     return code
 
 

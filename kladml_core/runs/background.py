@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from kladml_core.runs.files import read_object, write_json
 from kladml_core.runs.processes import host_name, identity, is_alive
 
 START_SECONDS = 20.0
+LOG_BYTES = 1 << 20
+"""A log that is larger when a process starts is put aside as `<kind>.log.1`, in place of the one before."""
 
 
 class Hold:
@@ -133,6 +135,7 @@ def ensure(data: Path, kind: str, module: str, *arguments: str) -> None:
     """
     try:
         _folder(data).mkdir(parents=True, exist_ok=True)
+        _put_aside(log_file(data, kind))
         with log_file(data, kind).open("ab") as log:
             # The first process only forks: see `main`. -P: the workspace may hold files named like standard modules.
             subprocess.run(
@@ -146,6 +149,12 @@ def ensure(data: Path, kind: str, module: str, *arguments: str) -> None:
             )
     except (OSError, subprocess.SubprocessError) as error:
         raise UnusableError(f"the {kind} process could not be started: {error}") from error
+
+
+def _put_aside(log: Path) -> None:
+    with suppress(FileNotFoundError):  # there is none, or another launch has just put it aside
+        if log.stat().st_size > LOG_BYTES:
+            os.replace(log, f"{log}.1")
 
 
 def _folder(data: Path) -> Path:

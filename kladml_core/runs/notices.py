@@ -9,20 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kladml_core.errors import KladMLError
+from kladml_core.errors import ConfigError, KladMLError, UnusableError
 from kladml_core.runs import background
 from kladml_core.runs.event_text import event_detail, event_kind
 from kladml_core.runs.files import read_object, write_json
+from kladml_core.runs.notice_command import Ran, run_command
 from kladml_core.runs.processes import host_name
 from kladml_core.runs.ref import all_runs
 from kladml_core.runs.rundir import RunDirectory
-from kladml_core.settings import load_settings
+from kladml_core.settings import Settings, load_settings
 
 PROCESS = "notices"
 """The kind of the background process that tells them."""
 KINDS = ("run_finished", "run_failed", "run_stopped", "run_lost", "run_stalled", "non_finite")
 """The kinds of events that are told. `run_lost` and `run_stalled` are an observer's: no worker writes them."""
 _ASKED = "stop requested"
+_STATUS = {"run_finished": "finished", "run_failed": "failed", "run_stopped": "stopped", "run_lost": "lost"}
+_EXIT_CODES = {"run_finished": 0, "run_failed": 1, "run_stopped": 75, "run_lost": 137}
+_LOG_LINES = 20
+_LOG_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,38 @@ class Watched:
     """The kinds that are told once an attempt, and have been."""
 
 
+@dataclass(frozen=True)
+class Overview:
+    """What is told in a workspace, and how that goes on this host."""
+
+    bell: bool
+    command: str | None
+    kinds: tuple[str, ...]
+    """The kinds of events that are told."""
+    listening: tuple[str, ...]
+    """References of the runs that are listened to."""
+    pid: int | None
+    """The process that does it; None where there is none: the next launch starts one."""
+    log: tuple[str, ...]
+    """The last lines of `log_file`: how the commands went."""
+    log_file: Path
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """All of it but the log, as pairs of what it is and what it says."""
+        if self.pid is not None:
+            process = [("process", str(self.pid))]
+        else:
+            process = [("process", "none; the next launch starts one")] if self.listening else []
+        return [
+            ("bell", "on" if self.bell else "off"),
+            ("command", self.command or "none; set notices.command in kladml.yaml"),
+            ("told", ", ".join(kind.replace("_", " ") for kind in self.kinds)),
+            *(("listening to", reference) for reference in self.listening),
+            *process,
+        ]
+
+
 def is_news(event: Mapping[str, Any]) -> bool:
     """Whether an event is told; that a run stopped is no news to the person who asked for it."""
     asked = event.get("kind") == "run_stopped" and event.get("reason") == _ASKED
@@ -50,8 +87,14 @@ def sentence(event: Mapping[str, Any]) -> str:
 
 
 def document(event: Mapping[str, Any], run: RunDirectory, *, test: bool = False) -> dict[str, Any]:
-    """What a command gets on its standard input: the event with the run's reference, uid, path and a sentence."""
-    whole = {**event, "run": run.reference}
+    """What a command gets on its standard input.
+
+    The event, and of its run the reference, uid, path and status, the last value of each metric, and all in a sentence.
+    """
+    whole = {**event, "run": run.reference, "status": _STATUS.get(str(event.get("kind")), "running")}
+    if not isinstance(event.get("metrics"), Mapping):
+        summary = (read_object(run.summary) or {}).items()
+        whole["metrics"] = {name: entry.get("last") for name, entry in summary if isinstance(entry, dict)}
     identity = run.read_run() or {}
     return {**whole, "uid": identity.get("uid"), "path": str(run.path), "text": sentence(whole), "test": test}
 
@@ -106,9 +149,62 @@ def watched(data: Path) -> list[Watched]:
     return found
 
 
-def example(kind: str, data: Path) -> dict[str, Any]:
-    """An event of a kind as a command would get it, marked `test`; of the newest run, or of one that there is not."""
-    run = max(all_runs(data), key=lambda path: path.stat().st_mtime, default=None)
-    directory = RunDirectory(run or data / "projects" / "default" / "default" / "example" / "run_0001")
+def overview(settings: Settings) -> Overview:
+    """What is told in a workspace, and how that goes on this host."""
+    holding = background.holder(settings.data, PROCESS)
+    log = background.log_file(settings.data, PROCESS)
+    return Overview(
+        bell=settings.notices.bell,
+        command=settings.notices.command,
+        kinds=KINDS,
+        listening=tuple(entry.run.reference for entry in watched(settings.data)),
+        pid=holding["pid"] if holding is not None else None,
+        log=_last_lines(log),
+        log_file=log,
+    )
+
+
+def rehearse(settings: Settings, kind: str = KINDS[0]) -> tuple[dict[str, Any], Ran]:
+    """Runs the command once with an event that says `"test": true`, as if the newest run had just told it.
+
+    Returns:
+        the event, and how the command went.
+
+    Raises:
+        ConfigError: events of the kind are not told.
+        UnusableError: there is no command, or it cannot be run.
+    """
+    if kind not in KINDS:
+        raise ConfigError(f"{kind!r} is not told", hint=f"The kinds are {', '.join(KINDS)}")
+    if settings.notices.command is None:
+        raise UnusableError("there is no command to try", hint="Set notices.command in kladml.yaml")
+    event = _example(kind, settings.data)
+    try:
+        return event, run_command(settings.notices.command, event, settings.root)
+    except OSError as error:
+        raise UnusableError(f"the command cannot be run: {error}") from error
+
+
+def _example(kind: str, data: Path) -> dict[str, Any]:
+    run = max(all_runs(data), key=_changed, default=data / "projects" / "default" / "default" / "example" / "run_0001")
     event = {"v": 1, "kind": kind, "attempt": 1, "time": time.time(), "step": 100, "epoch": 1}
-    return document({**event, "reason": "this is a test"}, directory, test=True)
+    if kind in _EXIT_CODES:
+        event |= {"exit_code": _EXIT_CODES[kind], "resumable": kind in ("run_stopped", "run_lost")}
+    return document({**event, "reason": "this is a test"}, RunDirectory(run), test=True)
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0  # gone meanwhile
+
+
+def _last_lines(log: Path) -> tuple[str, ...]:
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - _LOG_BYTES))
+            return tuple(file.read().decode("utf-8", "replace").splitlines()[-_LOG_LINES:])
+    except OSError:
+        return ()

@@ -1,14 +1,17 @@
 """`python -m kladml_core.runs.notices_process WORKSPACE`: tells the news of the listed attempts, and ends after them.
 
 At most one of these runs for a workspace on a host. What is about to be told is noted before the command is run, so
-that a crash may swallow a notice but never repeats one.
+that a crash may swallow a notice but never repeats one. Where it cannot be noted (a full disk ends many runs, and that
+is news) it is told all the same.
 """
 
 from __future__ import annotations
 
 import sys
-import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,26 +27,46 @@ from kladml_core.settings import Settings, load_settings
 
 TICK_SECONDS = 1.0
 AT_ONCE = 8
-"""Commands that may run side by side; a slow one holds up no other."""
+"""Commands that may run side by side; further ones wait, and nothing else waits for them."""
 _ONCE = ("run_stalled", "non_finite")
 
 
 class Telling:
-    """Works off the list of a workspace."""
+    """Works off the list of a workspace.
+
+    Args:
+        settings: of the workspace, as they are now; the command is read anew for each notice.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._slots = threading.BoundedSemaphore(AT_ONCE)
-        self._commands: list[threading.Thread] = []
+        self._pool = ThreadPoolExecutor(AT_ONCE, "command")
+        self._commands: set[Future[None]] = set()
+        self._read: dict[Path, Watched] = {}
+        self._over: set[Path] = set()
 
-    def work(self) -> None:
-        """Returns when nothing is listened to any more and the last command has ended."""
-        while entries := watched(self._settings.data):
+    def listed(self) -> list[Watched]:
+        """The attempts that are still listened to, each as far as it has been read."""
+        entries = [entry for entry in watched(self._settings.data) if entry.file not in self._over]
+        return [self._read.get(entry.file, entry) for entry in entries]
+
+    def work(self, mine: Callable[[], bool]) -> None:
+        """Returns when nothing is listened to any more and the last command has ended, or when it is not `mine`."""
+        while mine():
+            entries = self.listed()
+            self._commands = {command for command in self._commands if not command.done()}
+            if not entries and not self._commands:
+                return
             for entry in entries:
-                self._look(entry)
+                self._try_to_look(entry)
             time.sleep(TICK_SECONDS)
-        for command in self._commands:
-            command.join()
+
+    def _try_to_look(self, entry: Watched) -> None:
+        try:
+            self._look(entry)
+        except Exception as error:  # one damaged run must not silence all the others
+            _log(f"{entry.run.reference} is not listened to any more: {error!r}")
+            self._note(entry, over=True)
 
     def _look(self, entry: Watched) -> None:
         # The state before the events: a worker writes its last event before its last state.
@@ -63,7 +86,10 @@ class Telling:
             news.append(document(event, entry.run))
         if not status.stalled and "run_stalled" in told:
             told.remove("run_stalled")
-        self._note(replace(entry, offset=offset, told=tuple(told)), entry, over=over)
+        now = self._read[entry.file] = replace(entry, offset=offset, told=tuple(told))
+        # What brings no news may be read again after a crash.
+        if over or news or now.told != entry.told:
+            self._note(now, over=over)
         for event in news:
             self._tell(event)
 
@@ -78,51 +104,54 @@ class Telling:
             return [{**event, "epoch": status.epoch, "progress_at": status.progress_at}]
         return []
 
-    def _note(self, now: Watched, before: Watched, *, over: bool) -> None:
+    def _note(self, entry: Watched, *, over: bool) -> None:
         if over:
-            now.file.unlink(missing_ok=True)
-        elif now != before:
-            entry = {"run": str(now.run.path), "attempt": now.attempt, "offset": now.offset, "told": list(now.told)}
-            write_json(now.file, {"v": 1, **entry})
+            self._over.add(entry.file)
+            self._read.pop(entry.file, None)
+        state = {"run": str(entry.run.path), "attempt": entry.attempt, "offset": entry.offset, "told": list(entry.told)}
+        try:
+            if over:
+                entry.file.unlink(missing_ok=True)
+            else:
+                write_json(entry.file, {"v": 1, **state})
+        except OSError as error:
+            _log(f"{entry.run.reference}: what has been told cannot be noted: {error}")
 
     def _tell(self, event: dict[str, Any]) -> None:
         try:
             self._settings = load_settings(self._settings.root)
         except KladMLError as error:
-            print(f"{_now()}  kladml.yaml cannot be read, the command is the earlier one: {error}", flush=True)
+            _log(f"kladml.yaml cannot be read, the command is the earlier one: {error}")
         command = self._settings.notices.command
-        if command is None:
-            return  # switched off meanwhile
-        self._slots.acquire()
-        thread = threading.Thread(target=self._run, args=(command, event))
-        self._commands = [one for one in self._commands if one.is_alive()] + [thread]
-        thread.start()
+        if command is not None:  # else it was switched off meanwhile
+            self._commands.add(self._pool.submit(self._run, command, event))
 
     def _run(self, command: str, event: dict[str, Any]) -> None:
         try:
             how = str(run_command(command, event, self._settings.root))
         except OSError as error:
             how = f"cannot be run: {error}"
-        finally:
-            self._slots.release()
-        print(f"{_now()}  {event['text']}: {how}", flush=True)
+        _log(f"{event['text']}: {how}")
 
 
 def main(workspace: Path) -> None:
     """Works while there is work; leaves at once where another process does it already."""
     settings = load_settings(workspace)
+    telling = Telling(settings)
     while (held := hold(settings.data, PROCESS)) is not None:
         try:
-            Telling(settings).work()
+            telling.work(held.holds)
         finally:
             held.release()
         # Something may have been listed after the last look and before the release.
-        if not watched(settings.data):
+        if not telling.listed():
             return
 
 
-def _now() -> str:
-    return time.strftime("%F %T")
+def _log(text: str) -> None:
+    # The log lies on the disk that may be full; what cannot be written now is written with the next line.
+    with suppress(OSError):
+        print(f"{time.strftime('%F %T')}  {text}", flush=True)
 
 
 if __name__ == "__main__":

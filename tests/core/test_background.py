@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kladml_core.errors import UnusableError
-from kladml_core.runs.background import ensure, hold, holder, log_file
+from kladml_core.runs.background import LOG_BYTES, ensure, hold, holder, log_file
 from kladml_core.runs.processes import is_alive
 from tests.waiting import wait_for
 
@@ -100,6 +100,20 @@ def test_a_lock_folder_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: 
     (tmp_path / "elsewhere").mkdir()
     with pytest.raises(UnusableError, match="somebody else"):
         hold(tmp_path, "queue")
+
+
+def test_a_long_log_is_put_aside(tmp_path: Path, module: Path) -> None:
+    start_holder(tmp_path, module)
+    first = wait_for(lambda: holder(tmp_path, "queue"))
+    os.kill(first["pid"], signal.SIGKILL)
+    log = log_file(tmp_path, "queue")
+    wait_for(lambda: log.read_text() == "held\n")
+    os.truncate(log, LOG_BYTES + 1)
+    start_holder(tmp_path, module)
+    second = wait_for(lambda: holder(tmp_path, "queue"))
+    os.kill(second["pid"], signal.SIGKILL)
+    wait_for(lambda: log.read_text() == "held\n")
+    assert Path(f"{log}.1").stat().st_size == LOG_BYTES + 1
 
 
 def test_the_command_only_forks_and_ends(tmp_path: Path) -> None:
