@@ -129,8 +129,14 @@ def _step_labels(values: Sequence[int], step: int) -> list[str]:
         if greatest >= 10 * unit or (greatest >= unit > 1000):
             decimals = next((d for d in (0, 1) if step * 10**d % unit == 0), None)
             if decimals is not None:
-                return [f"{value / unit:.{decimals}f}{letter}" if value else "0" for value in values]
+                return [f"{_exactly(value, unit, decimals)}{letter}" if value else "0" for value in values]
     return [f"{value:,}" for value in values]
+
+
+def _exactly(value: int, unit: int, decimals: int) -> str:
+    """A whole number of units and at most one decimal, exact where a float has no digits left for it."""
+    whole, rest = divmod(abs(value) * 10**decimals // unit, 10**decimals)
+    return f"{'-' if value < 0 else ''}{whole}{f'.{rest}' if decimals else ''}"
 
 
 def _exact_fraction(value: int, limits: tuple[float, float]) -> float:

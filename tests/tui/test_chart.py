@@ -276,6 +276,12 @@ def test_a_growing_run_changes_its_limits_seldom() -> None:
     assert len({following.limits((0, step)) for step in range(1000, 2000)}) < 40
 
 
+def test_ticks_of_steps_differ_where_floats_do_not() -> None:
+    labels = [label for _, label in step_ticks((2**60, 2**60 + 1000), 120)]
+    assert len(labels) > 3
+    assert len(set(labels)) == len(labels)
+
+
 @given(st.integers(0, 2**62), st.integers(1, 10**9), st.integers(10, 200))
 def test_ticks_of_steps_are_on_the_axis_and_do_not_touch(low: int, span: int, width: int) -> None:
     ticks = step_ticks((low, low + span), width)
