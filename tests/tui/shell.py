@@ -51,8 +51,9 @@ def a_run(workspace: Path, experiment: str = "vision/digits/cnn", *, status: str
         value = math.nan if status == "failed" and step == steps else 2.0 / step
         log.log_metrics({"train/loss": value}, step)
     log.log_metrics({"val/loss": 0.25}, steps)
-    log.event("checkpoint_saved", step=steps, epoch=1, name=f"step-{steps:010d}", best=True, bytes=1_200_000)
-    log.checkpoint({"name": f"step-{steps:010d}", "step": steps})
+    if steps:
+        log.event("checkpoint_saved", step=steps, epoch=1, name=f"step-{steps:010d}", best=True, bytes=1_200_000)
+        log.checkpoint({"name": f"step-{steps:010d}", "step": steps})
     log.progress(step=steps, epoch=1)
     ends = {"finished": ("run_finished", 0, None), "failed": ("run_failed", 70, "train/loss is NaN")}
     ends["stopped"] = ("run_stopped", 75, "stopped on request")
