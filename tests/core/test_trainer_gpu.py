@@ -16,6 +16,7 @@ from kladml_core.models.torch_model import TorchModel
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.training.callbacks import Callback, Context
 from kladml_core.training.trainer import UniversalTrainer
+from tests.core.test_trainer_out_of_memory import Events
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -98,3 +99,24 @@ def test_a_resumed_run_equals_the_undisturbed_one(precision: str, tmp_path: Path
     for left, right in (trained, averaged):
         for name, value in left.module.state_dict().items():
             assert torch.equal(value, right.module.state_dict()[name]), name
+
+
+def test_a_real_lack_of_memory_is_halved_until_it_fits() -> None:
+    class Wide(Net):
+        def build(self) -> nn.Module:
+            return nn.Sequential(nn.Linear(8, 1 << 16), nn.ReLU(), nn.Linear(1 << 16, 3))
+
+    x = torch.randn(8192, 8, generator=torch.Generator().manual_seed(1))
+    events = Events()
+    config = TrainingConfig(max_epochs=2, batch_size=8192, oom="halve", optimizer="sgd")
+    # 8192 rows of 2**16 numbers are 2 GiB, and a step needs them more than once.
+    torch.cuda.set_per_process_memory_fraction(min(1.0, 2**31 / torch.cuda.get_device_properties(0).total_memory))
+    try:
+        result = UniversalTrainer(config, device="cuda", writer=events).fit(Wide(), (x, (x.sum(dim=1) > 0).long()))
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+        torch.cuda.empty_cache()
+    sizes = [event["after"] for event in events.of_kind("out_of_memory")]
+    assert result.status == "finished"
+    assert sizes[0] == 4096
+    assert sizes == sorted(sizes, reverse=True)
