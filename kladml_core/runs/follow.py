@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kladml_core.runs.landmarks import Landmarks
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import RunStatus
 
@@ -38,6 +39,10 @@ class RunSnapshot:
     status: RunStatus
     events: tuple[dict[str, Any], ...]
     """Oldest first; the newest 10,000."""
+    older_events: int
+    """How many there were before those: they are in events.jsonl alone."""
+    landmarks: Landmarks
+    """Of all events, however old."""
     last: Mapping[str, Point]
     series: Mapping[str, Series]
     """Empty when the follower keeps no curves."""

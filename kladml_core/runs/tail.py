@@ -13,6 +13,7 @@ from kladml_core.metrics.names import file_name, list_metrics
 from kladml_core.metrics.reduce import Series, SeriesBuffer
 from kladml_core.runs.events import TERMINAL_KINDS, Event, read_events, resume_cuts
 from kladml_core.runs.follow import Point, RunSnapshot
+from kladml_core.runs.landmarks import LandmarkBuffer
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import RunStatus, reconcile
 
@@ -43,6 +44,8 @@ class RunTail:
         self._smoothing = smoothing
         self._new_smoothing: float | None = None
         self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self._event_count = 0
+        self._landmarks = LandmarkBuffer()
         self._resumes: list[Event] = []
         self._event_offset = 0
         self._offsets: dict[str, int] = {}
@@ -88,6 +91,8 @@ class RunTail:
             reference=self._reference,
             status=self._with_newest_step(),
             events=tuple(self._events),
+            older_events=self._event_count - len(self._events),
+            landmarks=self._landmarks.snapshot(),
             last=dict(self._last),
             series=dict(self._series),
             version=self._version,
@@ -139,7 +144,7 @@ class RunTail:
         events, self._event_offset = read_events(self._run.events, self._event_offset)
         terminal: list[Event] = []
         for event in events:
-            self._events.append(event)
+            self._keep(event)
             if event["kind"] == "resumed":
                 self._resume(event)
             if event["kind"] in TERMINAL_KINDS:
@@ -149,9 +154,14 @@ class RunTail:
                 self._pending.append(("events", {"run": self._reference, **event}))
         lost = self._lost_event()
         if lost is not None:
-            self._events.append(lost)
+            self._keep(lost)
             terminal.append(lost)
         return terminal
+
+    def _keep(self, event: Event) -> None:
+        self._events.append(event)
+        self._event_count += 1
+        self._landmarks.take(event)
 
     def _release(self, terminal: list[Event]) -> bool:
         """Publishes terminal events, but not before the state that follows them: nothing comes after an end."""

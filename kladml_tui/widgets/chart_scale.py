@@ -175,12 +175,24 @@ def duration(seconds: float) -> str:
 
 def epoch_ticks(limits: tuple[float, float], epochs: Epochs, width: int) -> Ticks:
     """Return the ticks of an axis of steps that is labelled with the epochs that ended there."""
-    inside = [(step, epoch) for step, epoch in ((0, 0), *epochs) if limits[0] <= step <= limits[1]]
+    ends = [(0, 0), *epochs]
+    inside = [epoch for step, epoch in ends if limits[0] <= step <= limits[1]]
     if not inside:
         return []
-    span = inside[-1][1] - inside[0][1]
-    every = max(1, round(nice_step(max(1, span), max(1, width // 9))))
-    return [(_exact_fraction(step, limits), str(epoch)) for step, epoch in inside if epoch % every == 0]
+    first, last = inside[0], inside[-1]
+    every = max(1, round(nice_step(max(1, last - first), max(1, width // 9))))
+    wanted = range(-(-first // every) * every, last + 1, every)
+    return [(_exact_fraction(_end_of(epoch, ends), limits), str(epoch)) for epoch in wanted]
+
+
+def _end_of(epoch: int, ends: Sequence[tuple[int, int]]) -> int:
+    """Return the step at an epoch's end; of one that is not among the ends, where it must have been."""
+    index = bisect.bisect_left(ends, epoch, key=lambda end: end[1])
+    right, after = ends[index]
+    if after == epoch:
+        return right
+    left, before = ends[index - 1]
+    return left + round((right - left) * (epoch - before) / (after - before))
 
 
 def epoch_at(step: float, epochs: Epochs) -> float:

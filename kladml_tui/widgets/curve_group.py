@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kladml_core.runs.files import number as json_number
+from kladml_core.runs.landmarks import Landmarks
 from kladml_tui.widgets.chart import Curve, Mark
 
 if TYPE_CHECKING:
@@ -32,37 +33,15 @@ def curves(names: Sequence[str], series: Mapping[str, Series]) -> list[Curve]:
     ]
 
 
-def marks(events: Iterable[Mapping[str, Any]], metrics: Sequence[str]) -> list[Mark]:
-    """Checkpoints, the best value so far, and resumes."""
-    found: list[Mark] = []
-    best: Mark | None = None
-    for event in events:
-        kind, step = event.get("kind"), event.get("step")
-        if not isinstance(step, int):
-            continue
-        if kind == "checkpoint_saved":
-            found.append(Mark(step, "checkpoint", str(event.get("name", "checkpoint"))))
-        elif kind == "resumed":
-            # What lay beyond the resumed step was given up, and its marks with it.
-            while found and found[-1].step > step:
-                found.pop()
-            best = best if best is not None and best.step <= step else None
-            found.append(Mark(step, "resume", f"attempt {event.get('attempt', '?')}"))
-        elif kind == "new_best" and event.get("metric") in metrics:
-            best = Mark(step, "best", f"best {event['metric']}", _finite(event.get("value")))
-    return [*found, best] if best is not None else found
-
-
-def epochs(events: Iterable[Mapping[str, Any]]) -> list[tuple[int, int]]:
-    """(step at its end, number) of each finished epoch, rising; of a repeated epoch the last."""
-    ends: list[tuple[int, int]] = []
-    for event in events:
-        step, epoch = event.get("step"), event.get("epoch")
-        if event.get("kind") == "epoch_finished" and isinstance(step, int) and isinstance(epoch, int):
-            while ends and (ends[-1][0] >= step or ends[-1][1] >= epoch):
-                ends.pop()
-            ends.append((step, epoch))
-    return ends
+def marks(landmarks: Landmarks, metrics: Sequence[str]) -> list[Mark]:
+    """Checkpoints, resumes, and the best value so far of what is shown."""
+    found = [Mark(step, "checkpoint", name) for step, name in landmarks.checkpoints]
+    found += [Mark(step, "resume", f"attempt {attempt}") for step, attempt in landmarks.resumes]
+    shown = [(best, metric) for metric, best in landmarks.best.items() if metric in metrics]
+    if shown:
+        best, metric = max(shown, key=lambda one: one[0].step)
+        found.append(Mark(best.step, "best", f"best {metric}", _finite(best.value)))
+    return found
 
 
 def _order(metric: str) -> tuple[int, str, int]:

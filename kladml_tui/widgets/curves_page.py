@@ -106,8 +106,8 @@ class CurvesPage(Vertical):
         names = self._groups.get(group, [])
         self._chart.show(
             curve_group.curves(names, snapshot.series),
-            curve_group.marks(snapshot.events, names),
-            curve_group.epochs(snapshot.events),
+            curve_group.marks(snapshot.landmarks, names),
+            snapshot.landmarks.epochs,
         )
         self.query_one("#recent", EventList).show(snapshot.events)
         self._show_groups()

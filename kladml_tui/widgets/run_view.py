@@ -107,8 +107,8 @@ class RunView(Vertical):
     def show_snapshot(self, snapshot: RunSnapshot) -> None:
         """What was followed of the run on the screen."""
         self._snapshot = snapshot
-        self.query_one("#page-events", EventList).show(snapshot.events)
-        self.query_one(TabBar).show(counts={"events": f"{len(snapshot.events):,}"})
+        self.query_one("#page-events", EventList).show(snapshot.events, older=snapshot.older_events)
+        self.query_one(TabBar).show(counts={"events": f"{len(snapshot.events) + snapshot.older_events:,}"})
         if self.tab == "curves":
             self.query_one(CurvesPage).show(snapshot)
 

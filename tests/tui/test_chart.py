@@ -21,7 +21,7 @@ from kladml_core.metrics.reduce import SeriesBuffer
 from kladml_core.metrics.series import Series
 from kladml_tui.widgets.chart import Chart, Curve, Drawing, Mark
 from kladml_tui.widgets.chart_compose import Composer
-from kladml_tui.widgets.chart_scale import duration, epoch_at, number, step_ticks, y_ticks
+from kladml_tui.widgets.chart_scale import duration, epoch_at, epoch_ticks, number, step_ticks, y_ticks
 from kladml_tui.widgets.chart_scene import Scene
 from kladml_tui.widgets.chart_view import View, y_limits
 
@@ -87,6 +87,11 @@ async def test_curves_appear_with_their_last_values_and_how_they_are_drawn() -> 
         text = await shown(pilot, "train/loss")
         assert "val/loss 0.25 @100" in text and "smoothing 0.6" in text and "step" in text
         assert any(0x2800 <= ord(character) <= 0x28FF for character in text)
+
+
+def test_epochs_between_those_that_are_known_have_ticks_too() -> None:
+    known = [(10 * epoch, epoch) for epoch in range(1, 1000, 3)]
+    assert epoch_ticks((0, 9970), known, 80)[:3] == [(0.0, "0"), (1000 / 9970, "100"), (2000 / 9970, "200")]
 
 
 async def test_the_keys_change_axes_smoothing_and_zoom() -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from textual.app import App, ComposeResult
 
+from kladml_core.runs.rundir import RunDirectory
+from kladml_core.runs.tail import EVENTS_KEPT
+from kladml_tui.app import KladMLApp
 from kladml_tui.themes import variable_defaults
+from kladml_tui.widgets.chart import Chart
 from kladml_tui.widgets.config_view import MOST_LINES, ConfigView
 from kladml_tui.widgets.console_view import ConsoleView
-from kladml_tui.widgets.curve_group import epochs, marks
 from kladml_tui.widgets.text_lines import LONGEST_LINE
+from tests.tui.shell import a_run, shows, until, workspace_in
 
 
 class Pages(App[None]):
@@ -51,19 +56,21 @@ async def test_a_log_whose_tail_is_one_line_is_cut() -> None:
         assert view.plain.endswith("…\nthe end")
 
 
-def test_epochs_rise() -> None:
-    events = [{"kind": "epoch_finished", "step": 10 * epoch, "epoch": epoch} for epoch in range(1, 10_001)]
-    assert epochs(events) == [(10 * epoch, epoch) for epoch in range(1, 10_001)]
-
-
-def test_a_resume_takes_back_the_epochs_and_marks_beyond_it() -> None:
-    saved = [{"kind": "checkpoint_saved", "step": step, "name": f"step-{step}"} for step in (10, 20, 30)]
-    ended = [{"kind": "epoch_finished", "step": step, "epoch": step // 10} for step in (10, 20, 30)]
-    resumed = {"kind": "resumed", "step": 20, "attempt": 2}
-    again = {"kind": "epoch_finished", "step": 28, "epoch": 3}
-    assert epochs([*ended, resumed, again]) == [(10, 1), (20, 2), (28, 3)]
-    assert [(mark.step, mark.kind) for mark in marks([*saved, resumed], [])] == [
-        (10, "checkpoint"),
-        (20, "checkpoint"),
-        (20, "resume"),
-    ]
+async def test_more_events_than_are_kept_are_counted_and_their_marks_stay(tmp_path: Path) -> None:
+    workspace = workspace_in(tmp_path)
+    run = RunDirectory(a_run(workspace))
+    first = {"v": 1, "seq": 0, "attempt": 1, "kind": "checkpoint_saved", "step": 3, "name": "an early one"}
+    more = [{**first, "seq": seq, "kind": "log", "message": f"line {seq}"} for seq in range(1, EVENTS_KEPT + 5)]
+    run.events.write_text("".join(f"{json.dumps(event)}\n" for event in (first, *more)))
+    app = KladMLApp(workspace)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await shows(pilot, "10,005")  # on the tab
+        chart = app.screen.query_one(Chart)
+        await until(pilot, lambda: [mark.label for mark in chart._scene.marks] == ["an early one"])
+        await pilot.press("tab", "tab", "2")
+        await shows(pilot, "line 10004")
+        await pilot.press("G")
+        await shows(pilot, "5 older events are in the run's events.jsonl")
+        await pilot.press("enter")  # there is nothing to open
+        await pilot.press("g")
+        await shows(pilot, "line 10004")
