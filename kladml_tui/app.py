@@ -15,6 +15,7 @@ from textual.command import Provider
 from textual.screen import Screen
 from textual.worker import Worker, WorkerError
 
+from kladml_core.errors import KladMLError
 from kladml_core.settings import load_settings
 from kladml_tui import faults, themes
 from kladml_tui.monitor import Monitor
@@ -68,6 +69,7 @@ class KladMLApp(App[None]):
         self._saved: ViewState | None = None
         self._themes_seen: frozenset[tuple[str, int, int]] | None = None
         self._theme_faults: frozenset[str] = frozenset()
+        self._queue_fault = ""
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Our own variables, for Textual's own themes."""
@@ -160,6 +162,7 @@ class KladMLApp(App[None]):
             self.monitor.keep((reference, RunDirectory(projects / reference)) for reference in look.live)
             for failure in self.monitor.failures():
                 notice(self, failure, "error", title="Not readable")
+            await self._see_to_the_queue()
             await self._save_state()
             await self._look_at_themes()
             round_number += 1
@@ -168,6 +171,17 @@ class KladMLApp(App[None]):
                 await asyncio.wait_for(self._looking.wait(), LOOK_SECONDS)
             except TimeoutError:
                 pass
+
+    async def _see_to_the_queue(self) -> None:
+        """Starts the queue's process where there is work for it and it is gone; what is wrong is told once."""
+        from kladml_core.runs.queue_list import ensure_scheduler
+
+        try:
+            await asyncio.to_thread(ensure_scheduler, self.settings)
+        except KladMLError as error:
+            if str(error) != self._queue_fault:
+                self._queue_fault = str(error)
+                notice(self, error, "error", title="Queue")
 
     def look_again(self) -> None:
         """Looks at the workspace now."""

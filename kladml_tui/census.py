@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from kladml_core.runs.files import read_object
+from kladml_core.runs.queue_items import places
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import LIVE, STATUSES, read_status
 from kladml_core.workspace.workspace import Workspace
@@ -25,6 +27,7 @@ class Census:
         self._runs: dict[Path, tuple[int, tuple[str, ...]]] = {}
         self._states: dict[str, RunState] = {}
         self._stamps: dict[str, int] = {}
+        self._places: dict[str, int] = {}
         self.closed = False
         """Set from outside: a look that is going on gives up."""
 
@@ -49,7 +52,7 @@ class Census:
             tuple(experiments),
             tuple(workspace.configs()),
             tuple(workspace.datasets()),
-            dict(self._states),
+            self._all_states(),
             complete=len(known) == len(self._states),
         )
 
@@ -74,15 +77,24 @@ class Census:
                 looked += 1
                 if looked % _PAUSE_EVERY == 0:
                     time.sleep(_PAUSE_SECONDS)
+        self._places = places(self._workspace.data)
         return Look(
             look.projects,
             look.families,
             look.experiments,
             look.configs,
             look.datasets,
-            dict(self._states),
+            self._all_states(),
             complete=True,
         )
+
+    def _all_states(self) -> dict[str, RunState]:
+        states = dict(self._states)
+        for reference, place in self._places.items():
+            state = states.get(reference)
+            if state is not None and state.status == "queued":
+                states[reference] = replace(state, place=place)
+        return states
 
     def _runs_of(self, directory: Path, project: str, family: str, name: str) -> tuple[str, ...]:
         try:

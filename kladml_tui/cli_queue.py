@@ -53,9 +53,13 @@ def add(
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Puts configs at the end of the queue, frozen as they are now. Checks all before it adds any."""
+    """Puts configs at the end of the queue.
+
+    They are frozen as they are now; all are checked before any is added.
+    """
     from kladml_core.runs.launch import Plan, prepare
     from kladml_core.runs.queue import enqueue, enqueue_run
+    from kladml_core.runs.queue_list import is_paused
     from kladml_core.runs.rundir import RunDirectory
 
     root = choose_workspace(workspace or above(context), Path(configs[0]))
@@ -71,11 +75,13 @@ def add(
         return enqueue(what, by=f"{_BY} add")
 
     _print_entries([put(what) for what in [check(text) for text in configs]], json=json)
+    if is_paused(settings_of(root).data):
+        print("kladml-tui: the queue is paused; `kladml-tui queue run` goes on", file=sys.stderr)
 
 
 @queue_commands.command("list")
 def list_queue(context: typer.Context, workspace: Workspace = None, json: Json = False) -> None:
-    """Lists what runs by way of the queue, what waits in its order, and what failed and why."""
+    """Lists what runs, what waits and what failed."""
     from kladml_core.runs.queue_list import ensure_scheduler, entries, is_paused
 
     settings = _settings(context, workspace)
@@ -111,7 +117,10 @@ def move(
 
 @queue_commands.command("remove")
 def remove(context: typer.Context, runs: SeveralQueued, workspace: Workspace = None, json: Json = False) -> None:
-    """Takes runs out of the queue; those that waited are stopped before they began. `queue add RUN` takes them back."""
+    """Takes runs out of the queue.
+
+    Those that waited are stopped before they began; `queue add RUN` takes them back.
+    """
     from kladml_core.runs.queue import remove as remove_entry
     from kladml_core.runs.queue_list import find_entry
 
@@ -127,7 +136,7 @@ def remove(context: typer.Context, runs: SeveralQueued, workspace: Workspace = N
 
 @queue_commands.command("pause")
 def pause(context: typer.Context, workspace: Workspace = None, json: Json = False) -> None:
-    """Starts nothing more from the queue of this machine; what runs goes on."""
+    """Starts nothing more; what runs goes on."""
     from kladml_core.runs.queue import pause as pause_queue
 
     pause_queue(_settings(context, workspace).data)
@@ -136,7 +145,7 @@ def pause(context: typer.Context, workspace: Workspace = None, json: Json = Fals
 
 @queue_commands.command("run")
 def run(context: typer.Context, workspace: Workspace = None, json: Json = False) -> None:
-    """Ends a pause: what waits is started as slots become free."""
+    """Ends a pause."""
     from kladml_core.runs.queue import proceed
 
     proceed(_settings(context, workspace))
@@ -145,7 +154,10 @@ def run(context: typer.Context, workspace: Workspace = None, json: Json = False)
 
 @queue_commands.command("retry")
 def retry(context: typer.Context, runs: SeveralQueued, workspace: Workspace = None, json: Json = False) -> None:
-    """Has runs that failed wait again: from their newest checkpoint, or else from the start as a new run."""
+    """Has runs that failed wait again.
+
+    They go on from their newest checkpoint; without one their config comes in as a new run.
+    """
     from kladml_core.runs.queue import retry as retry_entry
     from kladml_core.runs.queue_list import find_entry
 

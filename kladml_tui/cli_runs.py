@@ -17,7 +17,6 @@ from kladml_tui.cli_shared import clock, print_json, print_rows, rings, settings
 if TYPE_CHECKING:
     from kladml_core.runs.checkpoint_list import CheckpointRow
     from kladml_core.runs.rundir import RunDirectory
-    from kladml_core.runs.status import RunStatus
     from kladml_core.workspace.rows import RunRow
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
@@ -47,6 +46,7 @@ def runs(
     json: Json = False,
 ) -> None:
     """Lists the runs of the workspace, newest first."""
+    from kladml_core.runs.queue_items import places
     from kladml_core.runs.ref import all_runs
     from kladml_core.runs.rundir import RunDirectory
     from kladml_core.runs.status import STATUSES
@@ -58,7 +58,8 @@ def runs(
     rows = sorted(
         (run_row(RunDirectory(path)) for path in all_runs(data)), key=lambda row: row.status.created or 0, reverse=True
     )
-    rows = [row for row in rows if status in (None, row.status.status)]
+    waiting = places(data)
+    rows = [row.at(waiting) for row in rows if status in (None, row.status.status)]
     if json:
         print_json([row.to_json() for row in rows[:limit]])
         return
@@ -77,10 +78,11 @@ def show(context: typer.Context, run: Run, workspace: Workspace = None, json: Js
     from kladml_core.runs.disk_use import run_use
     from kladml_core.runs.event_text import size_text
     from kladml_core.runs.files import read_object
+    from kladml_core.runs.queue_items import places
     from kladml_core.workspace.rows import run_row
 
     directory = _find(context, run, workspace)
-    row = run_row(directory)
+    row = run_row(directory).at(places(settings_of(choose_workspace(workspace or above(context))).data))
     metrics = read_object(directory.summary) or {}
     checkpoints = list_checkpoints(directory)
     use = run_use(directory)
@@ -184,7 +186,7 @@ def _facts(row: RunRow) -> list[tuple[str, str]]:
     status = row.status
     figures = {
         "run": row.reference,
-        "status": _status(status),
+        "status": _status(row),
         "reason": status.damaged or status.reason,
         "attempt": status.attempt,
         "phase": status.phase if status.live else None,
@@ -205,7 +207,7 @@ def _facts(row: RunRow) -> list[tuple[str, str]]:
 def _cells(row: RunRow) -> tuple[str, ...]:
     status = row.status
     progress = (_of(status.epoch, status.total_epochs), str(status.step), _newest(row))
-    return (row.reference, _status(status), *progress, clock(status.seconds), _moment(status.created))
+    return (row.reference, _status(row), *progress, clock(status.seconds), _moment(status.created))
 
 
 def _value_at_step(summary: Mapping[str, Any], key: str) -> tuple[str, str]:
@@ -216,7 +218,10 @@ def _value_at_step(summary: Mapping[str, Any], key: str) -> tuple[str, str]:
     return ("", "") if value is None else (figure(value), str(step))
 
 
-def _status(status: RunStatus) -> str:
+def _status(row: RunRow) -> str:
+    status = row.status
+    if row.place is not None:
+        return f"{status.status} #{row.place}"
     name = f"{status.status} (stalled)" if status.stalled else status.status
     return f"{name} {status.exit_code}" if status.exit_code and status.exit_code != ExitCode.STOPPED else name
 

@@ -66,6 +66,7 @@ def _tabs() -> Iterator[Command]:
 
 COMMANDS: tuple[Command, ...] = (
     Command("config.train", "t", "train", "Check the config and start a run of it.", "config", "train", True),
+    Command("config.queue", "T", "queue", "Have the config wait in the queue for its turn.", "config", "enqueue", True),
     Command("config.edit", "e", "edit", "Edit the config here, checked while you type.", "config", "edit", True),
     Command(
         "config.external", "E", "$EDITOR", "Edit the config in the editor that $EDITOR names.", "config", "external"
@@ -115,6 +116,7 @@ COMMANDS: tuple[Command, ...] = (
         "runs.taller", "full_stop", "Runs taller", "Show more lines of the list of runs.", "workbench", "heighten(2)"
     ),
     Command("prune.undo", "b", "Bring back", "Put back what was pruned last.", "workbench", "undo_prune"),
+    Command("queue", "Q", "Queue", "Show what waits in the queue, and change it.", "workbench", "queue"),
     Command("look", "R", "Look again", "Look at the workspace's files again.", "workbench", "look"),
     Command("help", "question_mark", "help", "What the keys do here.", "workbench", "help", True),
     Command("palette", "colon", "commands", "Find a command by its name.", "workbench", "palette", True, False),

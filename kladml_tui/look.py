@@ -32,6 +32,13 @@ class RunState:
     """When its state was last written, unix seconds; 0 where there is none."""
     live: bool = False
     """Whether more is to come of it."""
+    place: int | None = None
+    """In the queue, of one that waits; 1 is next."""
+
+    @property
+    def words(self) -> str:
+        """The status, with its place in the queue where it waits: `queued #3`."""
+        return self.status if self.place is None else f"{self.status} #{self.place}"
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,31 @@ def start(config: Path, workspace: Path, copied: RunDirectory | None = None) -> 
     return launch(plan if copied is None else replace(plan, cloned_from=origin(copied)))
 
 
+def enqueue(config: Path, workspace: Path, copied: RunDirectory | None = None) -> tuple[RunDirectory, int | None]:
+    """Checks a config and has a run of it wait in the queue; arguments as `start`.
+
+    Returns:
+        the run, and its place; None where it has begun already.
+
+    Raises:
+        KladMLError: the config is wrong, or this machine can never run it.
+    """
+    from kladml_core.runs.clone import origin
+    from kladml_core.runs.launch import prepare
+    from kladml_core.runs.queue import enqueue as enqueue_plan
+
+    plan = prepare(config, workspace=workspace)
+    entry = enqueue_plan(plan if copied is None else replace(plan, cloned_from=origin(copied)), by=BY)
+    return RunDirectory(plan.settings.data / "projects" / entry.reference), entry.place
+
+
+def take_out(run: RunDirectory) -> None:
+    """Takes a run that waits out of the queue; raises as `kladml_core.runs.queue.remove_run`."""
+    from kladml_core.runs.queue import remove_run
+
+    remove_run(run)
+
+
 def resume(run: RunDirectory, workspace: Path) -> RunDirectory:
     """Starts the run's next attempt; raises as `kladml_core.runs.launch.resume`."""
     from kladml_core.runs.launch import resume as resume_run

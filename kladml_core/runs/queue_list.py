@@ -24,7 +24,7 @@ class Entry:
 
     item: Item
     state: str
-    """`waiting`, the status of the run where it lives, or `failed`."""
+    """The run's status: `queued` while it waits, one of a live run, or `failed`."""
     place: int | None = None
     """Among those of its user that wait; 1 is next."""
     reason: str | None = None
@@ -61,7 +61,7 @@ def entries(data: Path) -> tuple[Entry, ...]:
         standing, reason = judge(data, item)
         if standing == "waiting":
             places[item.uid] = places.get(item.uid, 0) + 1
-            waiting.append(Entry(item, "waiting", places[item.uid]))
+            waiting.append(Entry(item, "queued", places[item.uid]))
         elif standing == "begun":
             begun.append(Entry(item, read_status(run_of(data, item)).status))
         elif standing == "failed":

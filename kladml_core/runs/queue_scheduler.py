@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from kladml_core.errors import KladMLError
+from kladml_core.errors import KladMLError, with_hint
 from kladml_core.runs import background
 from kladml_core.runs.gpus import Gpu, gpus
 from kladml_core.runs.launch import prepare_queued
@@ -192,7 +192,7 @@ class Scheduler:
                 start_worker(run, item.attempt, self._workspace, command, environ, keep_open=(lock,))
                 write_item(self.data, replace(item, state="started", devices=devices))
         except KladMLError as error:
-            failure = str(error)
+            failure = with_hint(error.message, error.hint)  # its place is one in the frozen copy, which nobody edits
         except Exception as error:  # whatever one item trips over must not keep the others waiting
             traceback.print_exc()
             failure = f"{type(error).__name__}: {error}"

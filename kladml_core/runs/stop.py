@@ -14,7 +14,7 @@ from kladml_core.runs.status import read_status
 
 
 def request_stop(run: RunDirectory, *, by: str) -> None:
-    """Asks the worker to save a checkpoint at its next step and stop; returns at once.
+    """Asks the worker to save a checkpoint at its next step and stop; returns at once. What waits leaves the queue.
 
     Args:
         by: who asks, for the event that the worker writes, e.g. `Ctrl-C`.
@@ -22,6 +22,11 @@ def request_stop(run: RunDirectory, *, by: str) -> None:
     Raises:
         UnusableError: the run is not live, or its directory cannot be written.
     """
+    if read_status(run).status == "queued":
+        from kladml_core.runs.queue import remove_run  # the queue launches, which imports much
+
+        remove_run(run)
+        return
     _request(run, "stop", by)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kladml_core.config.load import read
@@ -38,6 +38,13 @@ class RunRow:
     tags: tuple[str, ...] = ()
     note: str = ""
     star: bool = False
+    place: int | None = None
+    """In the queue, of one that waits; 1 is next. See `at`."""
+
+    def at(self, places: Mapping[str, int]) -> RunRow:
+        """The row with its place among those that wait, by reference."""
+        place = places.get(self.reference)
+        return replace(self, place=place) if place is not None and self.status.status == "queued" else self
 
     def to_json(self) -> dict[str, Any]:
         """The row as commands print it with `--json`."""
@@ -45,6 +52,7 @@ class RunRow:
         return {
             "run": self.reference,
             "status": status.status,
+            "place": self.place,
             "stalled": status.stalled,
             "attempt": status.attempt,
             "epoch": status.epoch,

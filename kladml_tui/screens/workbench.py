@@ -22,6 +22,7 @@ from kladml_tui.look import Look, runs_of
 from kladml_tui.messages import Chosen, Moved, RowsWanted, TabWanted
 from kladml_tui.news import News
 from kladml_tui.screens.prune_keys import PruneKeys
+from kladml_tui.screens.queue_keys import QueueKeys
 from kladml_tui.screens.repeat_keys import RepeatKeys
 from kladml_tui.view_state import ViewState
 from kladml_tui.widgets.key_bar import KeyBar
@@ -39,7 +40,7 @@ SETTLE_SECONDS = 0.12
 _COUNTED = ("running", "starting", "stopping", "queued")
 
 
-class Workbench(PruneKeys, RepeatKeys):
+class Workbench(PruneKeys, QueueKeys, RepeatKeys):
     """The screen.
 
     Args:
@@ -164,7 +165,10 @@ class Workbench(PruneKeys, RepeatKeys):
         """Goes to a run that was just started, as soon as it is found."""
         self._wanted_run = run.reference
         self._launched = True
-        self.nodes.reveal(experiment_key(run.reference))
+        key = experiment_key(run.reference)
+        self.nodes.reveal(key)
+        if self.nodes.node is not None and self.nodes.node.key == key:
+            self._show_node(again=True)  # the cursor was there already, and tells of no move
 
     # The run
 

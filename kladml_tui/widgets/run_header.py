@@ -76,7 +76,7 @@ class RunHeader(Widget):
             found.append(
                 [("━" * filled, style_of(line)), ("━" * (_BAR_CELLS - filled), "$border"), (f" {share:.0%}", "")]
             )
-        if status.attempt and (status.step or status.status != "starting"):
+        if status.attempt and (status.step or status.status not in ("starting", "queued")):
             found.append([("epoch ", "$muted"), (progress(status.epoch, status.total_epochs), "")])
             found.append([("step ", "$muted"), (progress(status.step, status.total_steps), "")])
         if line.figure is not None:

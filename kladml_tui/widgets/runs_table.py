@@ -126,7 +126,9 @@ class RunsTable(RowList):
             self._strips.clear()
             self._fitted = None
         self._runs = tuple(runs)
+        moved = [ref for ref in self.visible_keys() if self._words(ref) != _words(states, ref)]
         self._states = states
+        self.redraw(moved)
         # A run whose status is another now is read again when it is in sight.
         stale = [ref for ref, line in self._lines.items() if self._word(ref) not in ("", line.status.status)]
         self._asked.difference_update(stale)
@@ -167,13 +169,20 @@ class RunsTable(RowList):
             tuple(
                 reference
                 for reference in self._runs
-                if all(word in f"{reference} {self._word(reference)}".lower() for word in words)
+                if all(word in f"{reference} {self._words(reference)}".lower() for word in words)
             )
         )
 
     def _word(self, reference: str) -> str:
         state = self._states.get(reference)
         return state.status if state is not None else ""
+
+    def _words(self, reference: str) -> str:
+        return _words(self._states, reference)
+
+    def _status(self, line: RunLine) -> str:
+        """The run's word; of one that waits with its place, which is the queue's to know."""
+        return self._words(line.reference) if line.word == "queued" == self._word(line.reference) else line.word
 
     # Drawing
 
@@ -206,7 +215,7 @@ class RunsTable(RowList):
                 (GLYPHS.get(word, "·"), f"$state-{word}" if word in GLYPHS else "$muted"),
                 self._mark(key),
                 (self._padded(key, width), ""),
-                (f" {word}", "$muted"),
+                (f" {self._words(key)}", "$muted"),
             )
         parts: list[tuple[str, str]] = [(GLYPHS.get(line.word, "·"), f"$state-{line.word}"), self._mark(key)]
         for column, cells in self._columns(width):
@@ -241,7 +250,7 @@ class RunsTable(RowList):
     def _all_columns(self, name_cells: int) -> list[Column]:
         return [
             Column("run", max(8, name_cells), lambda line: self._short(line.reference), 9, style="bold"),
-            Column("status", 8, lambda line: line.word, 8),
+            Column("status", 10, self._status, 8),
             Column("epoch", _EPOCH_CELLS, _epoch, 5, right=True),
             Column("step", _STEP_CELLS, _step, 6, right=True),
             Column("last value", _FIGURE_CELLS, _figure, 7),
@@ -250,6 +259,11 @@ class RunsTable(RowList):
             Column("started", 16, lambda line: moment(line.status.started or line.status.created), 2, style="$muted"),
             Column("", 12, _why, 1, style="$muted"),
         ]
+
+
+def _words(states: Mapping[str, RunState], reference: str) -> str:
+    state = states.get(reference)
+    return state.words if state is not None else ""
 
 
 def _fit(columns: list[Column], width: int) -> list[tuple[Column, int]]:
@@ -263,7 +277,9 @@ def _fit(columns: list[Column], width: int) -> list[tuple[Column, int]]:
 
 
 def _begun(line: RunLine) -> bool:
-    return line.status.attempt is not None and (line.status.step > 0 or line.status.status != "starting")
+    return line.status.attempt is not None and (
+        line.status.step > 0 or line.status.status not in ("starting", "queued")
+    )
 
 
 def _epoch(line: RunLine) -> str:

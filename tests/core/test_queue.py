@@ -120,7 +120,7 @@ def test_a_run_launched_beside_the_queue_keeps_its_place_on_the_cpu(lab: Path) -
     add(lab)
     wait_for(lambda: background.holder(lab / "data", KIND), 60)
     ticks = item_file(lab / "data", 1).stat().st_mtime_ns
-    assert shown(lab) == [("run_0001", "waiting")] and item_file(lab / "data", 1).stat().st_mtime_ns == ticks
+    assert shown(lab) == [("run_0001", "queued")] and item_file(lab / "data", 1).stat().st_mtime_ns == ticks
     log.status("finished")
     log.close()
     wait_until_empty(lab)
@@ -133,7 +133,7 @@ def test_what_waits_can_be_moved_and_removed_and_what_runs_cannot(lab: Path) -> 
     wait_for(lambda: began(lab) == ["run_0001"], 60)
     move(data, others[3], 1)
     move(data, others[0], 99)
-    assert [name for name, state in shown(lab) if state == "waiting"] == [
+    assert [name for name, state in shown(lab) if state == "queued"] == [
         "run_0005",
         "run_0003",
         "run_0004",
@@ -187,7 +187,7 @@ def test_a_paused_queue_starts_nothing_and_what_runs_goes_on(lab: Path) -> None:
     pause(data)
     held.unlink()
     wait_until_nobody_schedules(lab)  # the run has ended, and there is nothing that it may start
-    assert began(lab) == ["run_0001"] and shown(lab) == [("run_0002", "waiting")]
+    assert began(lab) == ["run_0001"] and shown(lab) == [("run_0002", "queued")]
     ensure_scheduler(load_settings(lab))
     assert background.holder(data, KIND) is None
     proceed(load_settings(lab))
@@ -200,7 +200,7 @@ def test_two_slots_run_two_at_a_time(lab: Path) -> None:
     held = hold(lab)
     add(lab, 3)
     wait_for(lambda: len(began(lab)) == 2, 60)
-    wait_for(lambda: [state for _, state in shown(lab)] == ["running", "running", "waiting"], 60)
+    wait_for(lambda: [state for _, state in shown(lab)] == ["running", "running", "queued"], 60)
     held.unlink()
     wait_until_empty(lab)
     assert sorted(began(lab)) == ["run_0001", "run_0002", "run_0003"]
@@ -270,7 +270,7 @@ def test_nobody_touches_what_another_user_or_another_host_queued(lab: Path) -> N
     wait_until_nobody_schedules(lab)
     wait_for(lambda: read_status(run_of(data, mine.item)).status == "finished", 60)
     assert began(lab) == ["run_0003"]
-    assert shown(lab) == [("run_0001", "waiting")]
+    assert shown(lab) == [("run_0001", "queued")]
     assert read_status(run_of(data, elsewhere.item)).status == "queued"
     with pytest.raises(UnusableError, match="in the queue of ada"):
         remove(data, find_entry(data, "1"))
