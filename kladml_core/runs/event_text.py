@@ -125,8 +125,13 @@ def _took(event: Mapping[str, Any]) -> Part:
 
 
 def _started(event: Mapping[str, Any]) -> list[Part]:
-    names = {"total_steps": "steps", "total_epochs": "epochs", "parameters": "parameters", "processes": "processes"}
-    counts = [Part(f"{event[key]:,} {name}") for key, name in names.items() if isinstance(event.get(key), int)]
+    names = {
+        "total_steps": ("step", "steps"),
+        "total_epochs": ("epoch", "epochs"),
+        "parameters": ("parameter", "parameters"),
+        "processes": ("process", "processes"),
+    }
+    counts = [Part(f"{event[key]:,} {names[key][event[key] != 1]}") for key in names if isinstance(event.get(key), int)]
     return [*counts, Part(f"on {inert(str(event['device']))}" if event.get("device") else "")]
 
 
