@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from kladml_core.config import rules
 from kladml_core.config.document import Document, KeyPath, dotted
+from kladml_core.config.faults import Fault
 from kladml_core.config.references import reference_faults
 from kladml_core.config.schema_run import RunConfig, name_fault
 from kladml_core.config.wording import worded
@@ -85,18 +86,18 @@ def _check(document: Document, workspace: Path, settings: Settings | None) -> tu
     return config, found
 
 
-def _without_echoes(faults: list[rules.Fault]) -> list[rules.Fault]:
+def _without_echoes(faults: list[Fault]) -> list[Fault]:
     """The faults without those that a misspelt key beside them explains: `modle` is also a missing `model`."""
     meant = {(*fault.path[:-1], fault.meant) for fault in faults if fault.meant}
     return [fault for fault in faults if not any((*path, name) in meant for path, name in _lacks(fault))]
 
 
-def _lacks(fault: rules.Fault) -> list[tuple[KeyPath, str]]:
+def _lacks(fault: Fault) -> list[tuple[KeyPath, str]]:
     """The keys for whose absence a fault stands."""
     return [(fault.path, name) for name in fault.lacks]
 
 
-def _rule_faults(data: dict[str, Any]) -> Iterator[rules.Fault]:
+def _rule_faults(data: dict[str, Any]) -> Iterator[Fault]:
     training = data.get("training")
     if isinstance(training, dict):
         for fault in rules.training_faults(training):
@@ -132,7 +133,7 @@ def _with_defaults(document: Document, settings: Settings | None) -> tuple[dict[
     return data, found
 
 
-def _placed(document: Document, fault: rules.Fault, exit_code: ExitCode = ExitCode.BAD_TEXT) -> Problem:
+def _placed(document: Document, fault: Fault, exit_code: ExitCode = ExitCode.BAD_TEXT) -> Problem:
     place = document.place(fault.path, key=fault.at_key)
     return Problem(fault.message, fault.path, place.file, place.line, place.column, fault.hint, exit_code)
 

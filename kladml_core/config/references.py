@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from kladml_core.config.document import KeyPath
+from kladml_core.config.faults import Fault
 from kladml_core.config.names import is_target
-from kladml_core.config.rules import Fault
 from kladml_core.config.targets import find_target
 from kladml_core.errors import ExitCode, KladMLError
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Any, TypeGuard
+from typing import Any
 
 from kladml_core.config.document import describe
+from kladml_core.config.faults import Fault, mapping, number, suggestion
+from kladml_core.config.launch_rules import launch_faults
 from kladml_core.config.names import LOSSES, OPTIMIZER_ARGUMENTS, OPTIMIZERS, SCHEDULES, is_target
 
 HALVES_ALONE = (
@@ -16,21 +16,6 @@ HALVES_ALONE = (
     "Write oom: fail, lower batch_size and raise gradient_accumulation_steps by the same factor",
 )
 """What is wrong with halving in several processes, from the key on, and what to write instead."""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One broken rule: `path` leads to the value from the section that was checked; `message` begins with its key."""
-
-    path: tuple[str | int, ...]
-    message: str
-    hint: str | None = None
-    at_key: bool = False
-    """The key itself is wrong, not its value."""
-    meant: str | None = None
-    """The key that a misspelt one was meant to be."""
-    lacks: tuple[str, ...] = ()
-    """The keys below `path` of which one is missing."""
 
 
 def training_faults(training: Mapping[str, Any]) -> Iterator[Fault]:
@@ -41,7 +26,7 @@ def training_faults(training: Mapping[str, Any]) -> Iterator[Fault]:
         hint = "Add max_epochs: 10 below training:"
         yield Fault((), "max_epochs or max_steps is required", hint, at_key=True, lacks=("max_epochs", "max_steps"))
     clipping = training.get("gradient_clipping")
-    if _number(clipping) and clipping <= 0:
+    if number(clipping) and clipping <= 0:
         reason = "0 sets every gradient to zero, so nothing would be learnt" if clipping == 0 else "a norm is positive"
         yield Fault(
             ("gradient_clipping",),
@@ -60,8 +45,8 @@ def loss_faults(loss: Any) -> Iterator[Fault]:
 
 def run_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
     """Faults between the sections of a whole config."""
-    training = _mapping(data.get("training"))
-    launch = _mapping(data.get("launch"))
+    training = mapping(data.get("training"))
+    launch = mapping(data.get("launch"))
     precision = training.get("mixed_precision")
     if precision == "fp16" and launch.get("device") == "cpu":
         yield Fault(
@@ -69,22 +54,14 @@ def run_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
             "training.mixed_precision: fp16 does not work on launch.device: cpu",
             "Write bf16 or no, or train on a GPU",
         )
-    processes = launch.get("processes")
-    if launch.get("distributed") is True and _number(processes) and processes > 1:
-        yield Fault(
-            ("launch", "processes"),
-            "launch.distributed: true starts one process for each visible device, and launch.processes says how many",
-            "Remove one of the two",
-        )
-    several = any(_number(count) and count > 1 for count in (processes, launch.get("machines")))
+    several = any(number(launch.get(key)) and launch[key] > 1 for key in ("processes", "machines"))
     if training.get("oom") == "halve" and several:
         message, hint = HALVES_ALONE
         yield Fault(("training", "oom"), f"training.{message}", hint)
-    yield from _device_faults(launch)
-    yield from _machine_faults(launch)
+    yield from launch_faults(launch, training)
     yield from _data_faults(data.get("data"))
-    source = _mapping(data.get("data"))
-    stopping = _mapping(training.get("early_stopping"))
+    source = mapping(data.get("data"))
+    stopping = mapping(training.get("early_stopping"))
     monitor = stopping.get("monitor", "val/loss")
     without_validation = source.get("train") is not None and source.get("val") is None
     if stopping.get("enabled") is True and without_validation and str(monitor).startswith("val/"):
@@ -100,63 +77,6 @@ def run_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
             "training.lr_scheduler plateau lowers the rate by what validation gives, but data has no val",
             "Name validation data under data.val, or write cosine",
         )
-
-
-def _device_faults(launch: Mapping[str, Any]) -> Iterator[Fault]:
-    device, processes = str(launch.get("device", "auto")), launch.get("processes")
-    several = launch.get("distributed") is True or any(
-        _number(count) and count > 1 for count in (processes, launch.get("machines"))
-    )
-    if several and device == "mps":
-        yield Fault(
-            ("launch", "device"),
-            "launch.device: mps is one device, which several processes cannot share",
-            "Write processes: 1, or device: cpu",
-        )
-    elif several and device.startswith("cuda:"):
-        yield Fault(
-            ("launch", "device"),
-            f"launch.device: {device} names one device, but several processes take one each",
-            "Write device: cuda, and choose devices with CUDA_VISIBLE_DEVICES",
-        )
-
-
-def _machine_faults(launch: Mapping[str, Any]) -> Iterator[Fault]:
-    for name in ("fsdp", "deepspeed"):
-        if name in launch:
-            yield Fault(
-                ("launch", name),
-                f"launch.{name}: a model that is cut into pieces cannot be trained yet, each process holds the whole",
-                "Remove it; processes: 2 trains on two devices with DDP",
-                at_key=True,
-            )
-    machines, rank, meeting = (launch.get(key) for key in ("machines", "machine_rank", "rendezvous"))
-    machines = 1 if machines is None else machines
-    if not _number(machines):
-        return
-    if machines > 1:
-        missing = [key for key, value in (("machine_rank", rank), ("rendezvous", meeting)) if value is None]
-        if missing:
-            yield Fault(
-                ("launch", "machines"),
-                f"launch.machines is {machines}, which needs launch.{' and launch.'.join(missing)}",
-                "Write rendezvous: host:29500 (of machine 0), and on each machine its own machine_rank, from 0",
-            )
-        if _number(rank) and rank >= machines:
-            yield Fault(
-                ("launch", "machine_rank"),
-                f"launch.machine_rank is {rank}, but there are {machines} machines",
-                f"They count from 0 to {machines - 1}",
-            )
-    else:
-        for key, value in (("machine_rank", rank), ("rendezvous", meeting)):
-            if value is not None:
-                yield Fault(("launch", key), f"launch.{key} is for several machines", "Add machines: 2, or remove it")
-    if isinstance(meeting, str) and machines > 1:
-        host, _, port = meeting.rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
-            message = f"launch.rendezvous must be host:port, not {describe(meeting)}"
-            yield Fault(("launch", "rendezvous"), message, "Write the address of machine 0, e.g. 10.0.0.1:29500")
 
 
 def _data_faults(source: Any) -> Iterator[Fault]:
@@ -215,8 +135,8 @@ def _schedule_faults(training: Mapping[str, Any]) -> Iterator[Fault]:
             message = f"lr_scheduler.{argument} must be {wanted}, not {describe(value)}"
             yield Fault(("lr_scheduler", argument), message)
     total = training.get("max_steps")
-    spent = sum(value for value in (arguments.get("warmup"), arguments.get("decay")) if _number(value) and value >= 1)
-    if known and _number(total) and spent >= total > 0:
+    spent = sum(value for value in (arguments.get("warmup"), arguments.get("decay")) if number(value) and value >= 1)
+    if known and number(total) and spent >= total > 0:
         yield Fault(
             ("lr_scheduler",),
             f"lr_scheduler spends {spent:g} steps on warm-up and decay, but max_steps is {total}",
@@ -227,13 +147,13 @@ def _schedule_faults(training: Mapping[str, Any]) -> Iterator[Fault]:
 def _schedule_value(argument: str, value: Any) -> str | None:
     """What the value of a schedule's argument must be, where it is something else."""
     if argument in ("warmup", "decay"):
-        fine = _number(value) and value >= 0 and (value < 1 or float(value).is_integer())
+        fine = number(value) and value >= 0 and (value < 1 or float(value).is_integer())
         return None if fine else "a whole number of steps, or a share of all steps below 1"
     if argument in ("patience", "cooldown"):
         return None if type(value) is int and value >= 0 else "a whole number of validations"
     if argument in ("factor", "final"):
-        return None if _number(value) and 0 <= value <= 1 else "a number from 0 to 1"
-    return None if _number(value) and 0 <= value < math.inf else "a number, at least 0"
+        return None if number(value) and 0 <= value <= 1 else "a number from 0 to 1"
+    return None if number(value) and 0 <= value < math.inf else "a number, at least 0"
 
 
 def _named(value: Any) -> tuple[str | None, Mapping[str, Any], tuple[str, ...]]:
@@ -254,21 +174,3 @@ def _unknown_name(path: tuple[str | int, ...], what: str, name: str, known: Mapp
 def _unknown_argument(what: str, name: str, argument: str, known: tuple[str, ...]) -> Fault:
     hint = suggestion(argument, known, f"the arguments of {name} are")
     return Fault((what, argument), f"{what} {name} has no argument {argument!r}", hint, at_key=True)
-
-
-def suggestion(name: str, known: Mapping[str, Any] | tuple[str, ...] | list[str], otherwise: str) -> str:
-    """`Did you mean adamw?` where a known name is close, else all of them."""
-    by_lower = {key.lower(): key for key in known}
-    close = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    if close:
-        return f"Did you mean {by_lower[close[0]]}?"
-    sentence = f"{otherwise}: {', '.join(known)}"
-    return sentence[0].upper() + sentence[1:]
-
-
-def _number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

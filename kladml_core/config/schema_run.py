@@ -118,6 +118,11 @@ class LaunchSection(Section):
         description="Where they meet: host:port of machine 0, reachable from all.",
         json_schema_extra=FREE,
     )
+    fsdp: dict[str, Any] | None = Field(
+        None,
+        description="Cut the model over the processes: {} or arguments of Accelerate's FSDP plugin.",
+        json_schema_extra=FREE,
+    )
 
 
 class RunConfig(Section):

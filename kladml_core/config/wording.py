@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from kladml_core.config.document import KeyPath, describe, dotted
-from kladml_core.config.rules import Fault
+from kladml_core.config.faults import Fault
 from kladml_core.config.schema_run import RunConfig
 
 # What other libraries call these keys, where no spelling is near.

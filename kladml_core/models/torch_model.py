@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any, Self
 
@@ -102,6 +103,12 @@ class TorchModel(BaseModel):
         if self._module is None:
             self._module = self.build()
         return self._module
+
+    def with_module(self, module: nn.Module) -> Self:
+        """A copy of this model around another module, of the same build."""
+        other = copy(self)
+        other._module = module
+        return other
 
     def train(
         self, X_train: Any, y_train: Any = None, X_val: Any = None, y_val: Any = None, **kwargs: Any

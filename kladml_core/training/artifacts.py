@@ -11,6 +11,7 @@ from torch import nn
 from kladml_core.errors import UnusableError
 from kladml_core.models.torch_model import TorchModel
 from kladml_core.training.saving import Saving
+from kladml_core.training.sharding import is_sharded
 
 BEST_MODEL = "best_model"
 
@@ -25,7 +26,11 @@ def save_best(model: TorchModel, module: nn.Module, saving: Saving, artifacts: P
     """
     best = saving.best_weights()
     kept = None
-    if best is not None:
+    if is_sharded(module):
+        # The pieces of the other processes are not here; every end has left a checkpoint, in which they are.
+        model = model.with_module(model.build())
+        model.module.load_state_dict(best if best is not None else saving.last_weights())
+    elif best is not None:
         now = module.state_dict().items()
         kept = {name: value.detach().clone() if torch.is_tensor(value) else value for name, value in now}
         module.load_state_dict(best)

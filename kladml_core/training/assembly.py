@@ -38,6 +38,7 @@ from kladml_core.training.run_writer import RunWriter
 from kladml_core.training.sampling import micro_seed
 from kladml_core.training.saving import Saving
 from kladml_core.training.schedules import Schedule, make_schedule
+from kladml_core.training.sharding import is_sharded
 from kladml_core.training.signals import StopSignals
 from kladml_core.training.step import Step
 from kladml_core.training.validation import validate
@@ -133,8 +134,8 @@ def make_loop(
     scaler = parts.accelerator.scaler
     recording = Recording(writer, ranks, device)
     progress = Progress()
-    sticky = config.non_finite == "stop"
-    guard = make_guard(parts.optimizer, device, ranks, sticky=sticky, scaled=scaler is not None)
+    sticky, sharded = config.non_finite == "stop", is_sharded(wrapped)
+    guard = make_guard(parts.optimizer, device, ranks, sticky=sticky, scaled=scaler is not None, sharded=sharded)
     folder = run.control if run is not None else None
     requests = Requests(
         signals,
@@ -193,7 +194,7 @@ def make_loop(
         writer=writer,
         progress=progress,
         pulse=pulse,
-        surroundings=surroundings(device, ranks.world_size, fingerprints),
+        surroundings=surroundings(device, ranks.world_size, fingerprints, sharded=sharded),
     )
 
 

@@ -72,6 +72,7 @@ def train_attempt(
         source=source,
         fingerprints=fingerprints(data),
         on_hang=on_hang,
+        fsdp=config.launch.fsdp,
     )
     result = trainer.fit(model, data, resume=attempt > 1)
     if dist.is_initialized():

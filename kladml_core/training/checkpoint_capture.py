@@ -7,12 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from kladml_core.errors import UnusableError, kind_of
 from kladml_core.training.checkpoint_content import Content, Unstorable, encode
 from kladml_core.training.checkpoint_generators import capture_generators, restore_generators
 from kladml_core.training.checkpoint_tensors import unstorable_dtype
+from kladml_core.training.sharding import is_sharded, whole
 
 _COMPILED = "_orig_mod"
 
@@ -26,6 +28,8 @@ def capture(
     averages: Mapping[str, Tensor] | None = None,
 ) -> Content:
     """A copy of all that training changes, in host memory; training may go on while it is written.
+
+    Of a model in pieces every rank must call it, and rank 0 alone gets a copy, of the whole.
 
     Args:
         module: wrapped (DDP, compiled) or not; names are those of the bare module.
@@ -41,6 +45,8 @@ def capture(
         UnusableError: something in it cannot be expressed in a file.
     """
     content = Content(rng=capture_generators(rank))
+    if rank and is_sharded(bare(module)):
+        content.model, content.optimizer = _Nothing(), _Nothing()
     content.averages = {name: _copy(value) for name, value in (averages or {}).items()}
     try:
         content.state["model"] = _capture_model(bare(module), content.model)
@@ -96,6 +102,13 @@ def unsupported_reason(optimizer: Any) -> str | None:
     return None
 
 
+class _Nothing(dict[str, Tensor]):
+    """Keeps nothing: what this rank helps to put together it does not need."""
+
+    def __setitem__(self, name: str, value: Tensor) -> None:
+        """Lets it go."""
+
+
 def bare(module: nn.Module) -> nn.Module:
     """The person's own module inside what Accelerate, DDP and torch.compile put around it."""
     while True:
@@ -129,7 +142,9 @@ def _capture_model(module: nn.Module, into: dict[str, Tensor]) -> dict[str, Any]
             continue
         if reason := unstorable_dtype(value):
             raise Unstorable(f"{name}: {reason}")
-        place = (value.data_ptr(), value.device, value.dtype, tuple(value.shape), value.stride())
+        # A weight in pieces has no address; tied ones are one object.
+        address = id(value) if isinstance(value, DTensor) else value.data_ptr()
+        place = (address, value.device, value.dtype, tuple(value.shape), value.stride())
         first = seen.setdefault(place, name) if value.numel() else name
         if first != name:
             aliases[name] = first
@@ -270,7 +285,7 @@ def _parameter_names(optimizer: Optimizer, module: nn.Module) -> dict[int, str]:
 
 def _copy(tensor: Tensor) -> Tensor:
     """A copy on the CPU with memory of its own and, where they say anything, the same strides."""
-    return tensor.detach().to("cpu", copy=True, memory_format=torch.preserve_format)
+    return whole(tensor.detach()).to("cpu", copy=True, memory_format=torch.preserve_format)
 
 
 def _shape(tensor: Tensor) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,15 +16,19 @@ from accelerate.utils import convert_outputs_to_fp32
 from torch import nn
 
 from kladml_core.errors import UnusableError
+from kladml_core.training.sharding import environment_kept, make_plugin, use_plugin
 
 
-def make_accelerator(device: str, mixed_precision: str) -> Accelerator:
+def make_accelerator(device: str, mixed_precision: str, fsdp: Mapping[str, Any] | None = None) -> Accelerator:
     """An Accelerator for one of auto, cpu, mps, cuda, cuda:N.
 
     The processes and their ranks are taken from the environment that torch.distributed.run sets.
 
+    Args:
+        fsdp: `launch.fsdp`, or None to hold the whole model in each process.
+
     Raises:
-        UnusableError: this machine has no such device, or it cannot compute in that precision.
+        UnusableError: this machine has no such device, or it cannot compute in that precision or cut models.
     """
     _require(device, mixed_precision)
     # Accelerate keeps one state for a process and refuses to change it; in a notebook the next run may differ.
@@ -32,12 +36,15 @@ def make_accelerator(device: str, mixed_precision: str) -> Accelerator:
     named = os.environ.pop("ACCELERATE_TORCH_DEVICE", None)
     if device.startswith("cuda:"):
         os.environ["ACCELERATE_TORCH_DEVICE"] = device
+    plugin = None if fsdp is None else make_plugin(fsdp)
     try:
-        return Accelerator(
-            mixed_precision=mixed_precision,
-            cpu=device == "cpu" or (device == "auto" and not has_accelerator()),
-            step_scheduler_with_optimizer=False,
-        )
+        with environment_kept():
+            accelerator = Accelerator(
+                mixed_precision=mixed_precision,
+                cpu=device == "cpu" or (device == "auto" and not has_accelerator()),
+                step_scheduler_with_optimizer=False,
+                fsdp_plugin=plugin,
+            )
     except ValueError as error:
         raise UnusableError(f"launch.device {device} with mixed_precision {mixed_precision}: {error}") from error
     finally:
@@ -45,6 +52,9 @@ def make_accelerator(device: str, mixed_precision: str) -> Accelerator:
             os.environ.pop("ACCELERATE_TORCH_DEVICE", None)
         else:
             os.environ["ACCELERATE_TORCH_DEVICE"] = named
+    if plugin is not None:
+        use_plugin(accelerator, plugin)
+    return accelerator
 
 
 def has_accelerator() -> bool:
@@ -97,8 +107,19 @@ def compile_in_place(module: nn.Module) -> None:
 @contextmanager
 def in_precision(module: nn.Module, accelerator: Accelerator) -> Iterator[None]:
     """Inside, the module's forward computes as it will once Accelerate has prepared it, its outputs being float32."""
-    if not accelerator.native_amp:
+    own = module.__dict__.get("forward")
+    set_precision(module, accelerator)
+    try:
         yield
+    finally:
+        module.__dict__.pop("forward", None)
+        if own is not None:
+            module.forward = own
+
+
+def set_precision(module: nn.Module, accelerator: Accelerator) -> None:
+    """Has the module's forward compute in the accelerator's precision from here on, as `in_precision` does."""
+    if not accelerator.native_amp:
         return
     forward = module.forward
 
@@ -106,14 +127,7 @@ def in_precision(module: nn.Module, accelerator: Accelerator) -> Iterator[None]:
         with accelerator.autocast():
             return forward(*inputs, **named)
 
-    own = module.__dict__.get("forward")
     module.forward = convert_outputs_to_fp32(cast)
-    try:
-        yield
-    finally:
-        del module.forward
-        if own is not None:
-            module.forward = own
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

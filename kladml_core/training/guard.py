@@ -88,7 +88,7 @@ class DeviceGuard:
 
 
 def make_guard(
-    optimizer: Optimizer, device: torch.device, ranks: Ranks, *, sticky: bool, scaled: bool
+    optimizer: Optimizer, device: torch.device, ranks: Ranks, *, sticky: bool, scaled: bool, sharded: bool = False
 ) -> HostGuard | DeviceGuard:
     """The cheapest guard that this optimizer and device allow.
 
@@ -96,8 +96,9 @@ def make_guard(
         optimizer: the bare torch optimizer.
         sticky: see `DeviceGuard`.
         scaled: whether an fp16 gradient scaler gives the optimizer a flag of its own.
+        sharded: whether the weights are in pieces, to which a fused optimizer cannot apply a flag that is whole.
     """
     fused = all(group.get("fused") for group in optimizer.param_groups)
-    if device.type == "cuda" and fused and not scaled and isinstance(optimizer, _TAKE_FOUND_INF):
+    if device.type == "cuda" and fused and not scaled and not sharded and isinstance(optimizer, _TAKE_FOUND_INF):
         return DeviceGuard(optimizer, device, sticky=sticky)
     return HostGuard(ranks)

@@ -51,13 +51,15 @@ def find_resume(directory: Path, writer: RunWriter) -> Resume:
     return Resume(info, content, tuple(name for name, _ in rejects))
 
 
-def surroundings(device: torch.device, world_size: int, fingerprints: Mapping[str, str]) -> dict[str, Any]:
+def surroundings(
+    device: torch.device, world_size: int, fingerprints: Mapping[str, str], *, sharded: bool = False
+) -> dict[str, Any]:
     """What the bits of a result depend on besides the checkpoint; recorded in each."""
     return {
         "torch": str(torch.__version__),
         "python": platform.python_version(),
         "device": device.type,
-        "processes": world_size,
+        "processes": f"{world_size} with the model in pieces" if sharded else world_size,
         "threads": torch.get_num_threads(),
         "machine": platform.machine(),
         **{f"{split} data": fingerprint for split, fingerprint in fingerprints.items()},

@@ -249,3 +249,12 @@ class Saving:
             if checkpoints.verify(path) is None:
                 return checkpoints.load(path, verified=True).weights_for_use()
         return self._capture().weights_for_use() if self._averages is not None else None
+
+    def last_weights(self) -> dict[str, Any]:
+        """What the module's `load_state_dict` takes to be as the newest checkpoint, of a model in pieces say.
+
+        Raises:
+            UnusableError: it cannot be read.
+        """
+        assert self._directory is not None and self.last is not None
+        return checkpoints.load(self._directory / self.last).weights_for_use()

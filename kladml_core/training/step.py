@@ -21,6 +21,7 @@ from kladml_core.training.optimizers import LearningRate
 from kladml_core.training.outputs import LOSS, read_output
 from kladml_core.training.ranks import Ranks
 from kladml_core.training.schedules import Schedule
+from kladml_core.training.sharding import is_sharded, whole
 from kladml_core.training.watchdog import Pulse
 
 
@@ -75,7 +76,9 @@ class Step:
         self._parameters = [
             parameter for group in optimizer.param_groups for parameter in group["params"] if parameter.requires_grad
         ]
-        buffers = [buffer for buffer in wrapped.buffers() if keep_buffers]
+        self._sharded = is_sharded(wrapped)
+        self._every_buffer = list(wrapped.buffers())
+        buffers = [buffer for buffer in self._every_buffer if keep_buffers]
         self._buffers = [(buffer, buffer.clone()) for buffer in buffers]
         self._on_host = next(iter(self._parameters)).device.type == "cpu"
         self.norm: Any = math.nan
@@ -88,13 +91,15 @@ class Step:
     def __call__(self, window: Window, step: int) -> bool:
         """Makes update number `step` + 1; False when it was left out because something was not finite."""
         self._rate.set(self._schedule.factor(step))
+        if self._sharded:
+            self._ranks.take_from_main(self._every_buffer)  # as DDP does
         for buffer, kept in self._buffers:
             kept.copy_(buffer)
         loss, weights = self._backward(window)
         if weights is not None:
             self.weighted = True
             self._divide(weights)
-        self.norm = norm = self._accelerator.clip_grad_norm_(self._parameters, self._limit)
+        self.norm = norm = self._clip()
         # With an fp16 scaler an infinite norm is no fault: the scaler leaves the update out and scales less.
         judged = norm if self._accelerator.scaler is None else torch.zeros((), device=norm.device)
         admitted = self._guard.admits(loss, judged)
@@ -121,6 +126,8 @@ class Step:
         wrapped, training_step, means = self._wrapped, self._training_step, self._means
         backward, world = self._accelerator.backward, self._world
         last = len(window.sizes) - 1
+        # In pieces gradients are added up at once: to wait would keep the whole of them.
+        at_once = world == 1 or self._sharded
         losses: Any = 0.0
         weights: Any = None
         for place, size in enumerate(window.sizes):
@@ -128,7 +135,7 @@ class Step:
             batch = next(window.batches)
             self.waited += time.perf_counter() - asked
             self._pulse.beats += 1
-            with nullcontext() if world == 1 or place == last else self._accelerator.no_sync(wrapped):
+            with nullcontext() if at_once or place == last else self._accelerator.no_sync(wrapped):
                 output = training_step(wrapped, batch)
                 if type(output) is Tensor and output.ndim == 0:
                     loss, weight = output, None
@@ -149,6 +156,14 @@ class Step:
             if size:
                 means.add(LOSS, value, count)
         return losses, weights
+
+    def _clip(self) -> Tensor:
+        """The norm of all gradients, which are scaled down to the limit where it is greater."""
+        if not self._sharded:
+            norm: Tensor = self._accelerator.clip_grad_norm_(self._parameters, self._limit)
+            return norm
+        # Accelerate's own compares lists of parameters, which fails where some are frozen.
+        return whole(nn.utils.clip_grad_norm_(self._parameters, self._limit))
 
     def _divide(self, weights: Any) -> None:
         total = weights

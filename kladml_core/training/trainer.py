@@ -20,13 +20,21 @@ from kladml_core.training.assembly import Parts, make_loop, make_parts
 from kladml_core.training.averaging import Averages, too_slow_decay
 from kladml_core.training.callbacks import Callback
 from kladml_core.training.checkpoints import restore, restore_generators
-from kladml_core.training.device import compile_in_place, in_precision, make_accelerator, set_deterministic, to_device
+from kladml_core.training.device import (
+    compile_in_place,
+    in_precision,
+    make_accelerator,
+    set_deterministic,
+    set_precision,
+    to_device,
+)
 from kladml_core.training.loop import Loop
 from kladml_core.training.preflight import person_code, preflight
 from kladml_core.training.ranks import Ranks
 from kladml_core.training.result import FitResult, fit_result
 from kladml_core.training.resuming import Resume, find_resume, inexact_reasons, surroundings
 from kladml_core.training.run_writer import NoWriter, RunWriter
+from kladml_core.training.sharding import shard
 from kladml_core.training.signals import StopSignals
 from kladml_core.training.validation import validate
 from kladml_core.training.watchdog import Pulse, Watchdog
@@ -49,6 +57,8 @@ class UniversalTrainer:
         fingerprints: of the data splits, recorded and compared on resume.
         on_hang: called in a thread of its own when training has not moved for `config.hang_timeout` seconds; it is
             to end the process. None, as in a notebook, watches nothing.
+        fsdp: arguments of Accelerate's FullyShardedDataParallelPlugin, to cut the model over the processes; None holds
+            the whole of it in each.
     """
 
     def __init__(
@@ -66,7 +76,9 @@ class UniversalTrainer:
         source: Source = NOWHERE,
         fingerprints: Mapping[str, str] | None = None,
         on_hang: Callable[[HangError], None] | None = None,
+        fsdp: Mapping[str, Any] | None = None,
     ) -> None:
+        self._fsdp = fsdp
         self._on_hang = on_hang
         self._source = source
         self._fingerprints = dict(fingerprints or {})
@@ -135,7 +147,7 @@ class UniversalTrainer:
         config = self.config
         if config.deterministic:
             set_deterministic()
-        accelerator = make_accelerator(self.device, config.mixed_precision)
+        accelerator = make_accelerator(self.device, config.mixed_precision, self._fsdp)
         ranks = Ranks(accelerator.process_index, accelerator.num_processes)
         writer = self._writer if ranks.is_main else NoWriter()
         parts = make_parts(config, model, data, accelerator, ranks, writer, seed=self.seed, source=self._source)
@@ -144,10 +156,8 @@ class UniversalTrainer:
         notes = self._restore(found, parts)
         if config.compile:
             compile_in_place(parts.module)
-        # The optimizer stays where it is: Accelerate would move it by load_state_dict, which casts its state.
-        wrapped, prepared = accelerator.prepare(parts.module, parts.optimizer, device_placement=[True, False])
+        wrapped, prepared = self._prepare(parts)
         try:
-            ranks.require_equal_weights(parts.module)
             pulse = Pulse(paused=config.compile)
             averages = self._averages(parts, found, notes)
             loop = make_loop(
@@ -180,6 +190,17 @@ class UniversalTrainer:
             return result
         finally:
             _unprepare(accelerator, wrapped, parts.module)
+
+    def _prepare(self, parts: Parts) -> tuple[nn.Module, Any]:
+        """The module as training calls it, and the optimizer; the weights are rank 0's on every rank."""
+        accelerator, ranks = parts.accelerator, parts.ranks
+        if self._fsdp is not None:
+            set_precision(parts.module, accelerator)
+            return shard(accelerator, parts.module, parts.optimizer, ranks)
+        # The optimizer stays where it is: Accelerate would move it by load_state_dict, which casts its state.
+        wrapped, prepared = accelerator.prepare(parts.module, parts.optimizer, device_placement=[True, False])
+        ranks.require_equal_weights(parts.module)
+        return wrapped, prepared
 
     @contextmanager
     def _watched(self, loop: Loop) -> Iterator[None]:
@@ -233,7 +254,9 @@ class UniversalTrainer:
             return []
         scaler, rank = parts.accelerator.scaler, parts.ranks.rank
         notes = restore(found.content, parts.module, parts.optimizer, scaler, rank=rank)
-        now = surroundings(parts.accelerator.device, parts.ranks.world_size, self._fingerprints)
+        now = surroundings(
+            parts.accelerator.device, parts.ranks.world_size, self._fingerprints, sharded=self._fsdp is not None
+        )
         notes += inexact_reasons(found.state["surroundings"], now, deterministic=self.config.deterministic)
         if parts.data.train.inexact_reason:
             notes.append(parts.data.train.inexact_reason)

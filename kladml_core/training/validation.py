@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from kladml_core.training.means import Means
 from kladml_core.training.outputs import LOSS, read_output, split_sums
 from kladml_core.training.ranks import Ranks
 from kladml_core.training.sampling import epoch_order
+from kladml_core.training.sharding import is_sharded, rest
 from kladml_core.training.watchdog import Pulse
 
 
@@ -34,12 +35,13 @@ def validate(
     """The metrics that `validation_step` and `validation_metrics` give over all items of all ranks.
 
     Each rank takes its own items, none padded and none twice; sums and weights are added up once at the end, and every
-    rank makes the same metrics of them. The module's train or eval modes and all generators are afterwards as they were
-    before.
+    rank makes the same metrics of them. Buffers, such as a batch norm's running means, are rank 0's. The module's train
+    or eval modes and all generators are afterwards as they were before.
 
     Args:
         model: of which `validation_step` is called for each batch, and `validation_metrics` once.
-        module: not wrapped: a rank without an item would wait for ever inside DDP.
+        module: not wrapped: a rank without an item would wait for ever inside DDP. One in pieces is called in step on
+            all ranks.
         batch_size: items in a batch; a given DataLoader's own goes first.
         stopping: asked between two batches; a rank that hears yes breaks off.
         pulse: is told of each batch.
@@ -55,16 +57,24 @@ def validate(
     means = Means(device)
     broke_off = False
     pulse = pulse if pulse is not None else Pulse()
+    batches, stops = _batches(split, batch_size, ranks), stopping
+    if is_sharded(module):
+        # Each forward puts weights together from all ranks, so no rank may make one more than another.
+        batches, stops = _in_step(batches, split, ranks), lambda: ranks.maximum([int(stopping())]) == [1]
+    ranks.take_from_main(list(module.buffers()))
     module.eval()
     try:
         with torch.no_grad():
-            for batch, size in _batches(split, batch_size, ranks):
-                if stopping():
+            for batch, size in batches:
+                if stops():
                     broke_off = True
                     break
                 pulse.beats += 1
-                take(model.validation_step(module, to_device(batch, device)), size, means)
+                output = model.validation_step(module, to_device(batch, device))
+                if size:
+                    take(output, size, means)
     finally:
+        rest(module)
         for part, mode in modes.items():
             part.training = mode
         restore_generators(generators)
@@ -99,7 +109,21 @@ def metrics(model: TorchModel, means: Means, ranks: Ranks) -> dict[str, float]:
         raise TrainingFailedError(f"validation_metrics gave no number: {error}") from error
 
 
-def _batches(split: Split, batch_size: int, ranks: Ranks) -> Any:
+def _in_step(batches: Iterator[tuple[Any, int]], split: Split, ranks: Ranks) -> Iterator[tuple[Any, int]]:
+    """The same number of batches on every rank: one that has none left gets some batch and the size 0."""
+    spare: Any = None
+    while True:
+        batch, size = next(batches, (None, 0))
+        if ranks.maximum([size]) == [0]:
+            return
+        if size:
+            spare = batch
+        elif spare is None:
+            spare = split.fetch(torch.zeros(1, dtype=torch.int64)) if split.loader is None else next(iter(split.loader))
+        yield spare, size
+
+
+def _batches(split: Split, batch_size: int, ranks: Ranks) -> Iterator[tuple[Any, int]]:
     if split.loader is not None:
         for number, batch in enumerate(split.loader):
             if number % ranks.world_size == ranks.rank:
