@@ -18,6 +18,7 @@ from kladml_core.errors import ConfigError, KladMLError, NothingToResumeError, U
 from kladml_core.runs.checkpoint_list import list_checkpoints
 from kladml_core.runs.files import write_text_atomic
 from kladml_core.runs.machine_checks import check_disk, check_folders, check_run_folder
+from kladml_core.runs.machines import join, joins
 from kladml_core.runs.queue_list import ensure_scheduler
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.start import start_attempt
@@ -74,10 +75,15 @@ def prepare(config_file: Path, *, workspace: Path, overrides: Sequence[str] = ()
 def launch(plan: Plan) -> RunDirectory:
     """Creates the run's directory and starts its worker; returns as soon as the worker's process exists.
 
+    With `launch.machine_rank` above 0 no run is made: this machine joins the one that machine 0 has started.
+
     Raises:
-        UnusableError: the directory cannot be written, the disk is full, or the worker's process does not start.
+        UnusableError: the directory cannot be written, the disk is full, or the worker's process does not start; or
+            there is no run to join.
     """
     config = plan.config
+    if joins(plan):
+        return join(plan)
     check_folders(plan.settings, config)
     check_disk(plan.settings, config)
     run = RunDirectory.create(
@@ -106,6 +112,10 @@ def resume(run: RunDirectory, *, workspace: Path, overrides: Sequence[str] = ())
         UnusableError: as `prepare_resume`; or the run cannot be written, another process is starting it, or the
             worker does not start.
     """
+    if overrides:
+        plan = _plan(with_overrides(read(run.config), overrides), workspace, run.config, overrides)
+        if joins(plan):
+            return join(plan, run)
     plan, ended = prepare_resume(run, workspace=workspace, overrides=overrides)
     check_run_folder(run)
     check_disk(plan.settings, plan.config, run)

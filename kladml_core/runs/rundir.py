@@ -194,6 +194,10 @@ class RunDirectory:
         """Where one attempt keeps its attempt.json, config.yaml and patch."""
         return self.attempts / f"{number:03d}"
 
+    def machine_json(self, attempt: int, machine: int) -> Path:
+        """Who trains an attempt on another machine than 0; `.log` beside it is what its processes print."""
+        return self.attempt_dir(attempt) / f"machine-{machine}.json"
+
     def latest_attempt(self) -> int | None:
         """The newest attempt's number, or None before the first."""
         return max((int(name) for name in _names(self.attempts) if _ATTEMPT.fullmatch(name)), default=None)

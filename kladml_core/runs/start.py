@@ -56,7 +56,7 @@ def write_attempt(run: RunDirectory, attempt: int, plan: Plan, environ: Mapping[
     """
     directory = run.attempt_dir(attempt)
     text = dump(plan.config.model_dump(mode="json"))
-    command = _command(run, attempt, plan)
+    command = worker_command(run, attempt, plan)
     try:
         write_text_atomic(directory / "config.yaml", text)
         write_text_atomic(run.config, text)
@@ -80,7 +80,7 @@ def rewrite_attempt(run: RunDirectory, attempt: int, plan: Plan, environ: Mappin
     """
     directory = run.attempt_dir(attempt)
     before = run.read_attempt(attempt) or {}
-    command = _command(run, attempt, plan)
+    command = worker_command(run, attempt, plan)
     patch = directory / provenance.PATCH_FILE
     try:
         code_then = _code(before, patch, plan.settings.data)
@@ -118,20 +118,23 @@ def start_worker(
     environ: Mapping[str, str],
     *,
     keep_open: Sequence[int] = (),
+    machine: int = 0,
 ) -> None:
     """Starts the worker of an attempt that is written.
 
     Args:
         keep_open: file descriptors that the starting process holds until state.json names the worker.
+        machine: which of several machines this is; of another than 0 it is machine-N.json that names the worker.
 
     Raises:
         UnusableError: the worker's process does not start.
     """
     # -P: the workspace may hold a file named like a module of the standard library; only the worker is to see it.
-    starter = [sys.executable, "-P", "-m", "kladml_core.runs.detach", str(run.path), str(attempt), str(workspace)]
+    starter = [sys.executable, "-P", "-m", "kladml_core.runs.detach"]
+    whose = [str(run.path), str(attempt), str(machine), str(workspace)]
     try:
         subprocess.run(
-            [*starter, *command],
+            [*starter, *whose, *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -146,10 +149,12 @@ def start_worker(
         raise UnusableError(f"the worker could not be started: {last}") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UnusableError(f"the worker could not be started: {error}") from error
-    listen(run, attempt, workspace)
+    if machine == 0:
+        listen(run, attempt, workspace)
 
 
-def _command(run: RunDirectory, attempt: int, plan: Plan) -> list[str]:
+def worker_command(run: RunDirectory, attempt: int, plan: Plan) -> list[str]:
+    """What is executed on this machine: one worker, or the launcher of several."""
     processes, place = processes_here(plan), plan.config.launch
     worker = ["-m", _WORKER, str(run.path), str(attempt)]
     if processes == 1 and place.machines == 1:

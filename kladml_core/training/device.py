@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import convert_outputs_to_fp32
+from accelerate.utils import convert_outputs_to_fp32, is_torch_xla_available
 from torch import nn
 
 from kladml_core.errors import UnusableError
@@ -59,7 +59,12 @@ def make_accelerator(device: str, mixed_precision: str, fsdp: Mapping[str, Any] 
 
 def has_accelerator() -> bool:
     """Whether this machine has any device but its CPU."""
-    return torch.cuda.is_available() or torch.backends.mps.is_available() or hasattr(torch, "xla_device")
+    return torch.cuda.is_available() or torch.backends.mps.is_available() or has_tpu()
+
+
+def has_tpu() -> bool:
+    """Whether this machine has a TPU, and torch_xla to reach it."""
+    return bool(is_torch_xla_available(check_is_tpu=True))
 
 
 def _require(device: str, mixed_precision: str) -> None:
@@ -71,6 +76,11 @@ def _require(device: str, mixed_precision: str) -> None:
         raise UnusableError(f"launch.device is {device}, but there are {count} CUDA devices", hint="they count from 0")
     if kind == "mps" and not torch.backends.mps.is_available():
         raise UnusableError("launch.device is mps, but torch sees no Apple GPU", hint="write auto or cpu")
+    if kind == "auto" and has_tpu() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # Each would find itself alone there, and write the run as if it were.
+        raise UnusableError(
+            "launch.device auto is a TPU here, on which one process trains", hint="write processes: 1, or device: cpu"
+        )
     on_cpu = kind == "cpu" or (kind == "auto" and not has_accelerator())
     if mixed_precision == "fp16" and on_cpu:
         raise UnusableError("mixed_precision fp16 does not work on a CPU", hint="write bf16 or no")

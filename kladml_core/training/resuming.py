@@ -71,6 +71,8 @@ def inexact_reasons(before: Mapping[str, Any], now: Mapping[str, Any], *, determ
     reasons = [
         f"{name} was {before.get(name)} and is {value}" for name, value in now.items() if before.get(name) != value
     ]
-    if now["device"] != "cpu" and not deterministic:
+    if now["device"] == "xla":
+        reasons.append("a TPU's random generator is in no checkpoint")
+    elif now["device"] != "cpu" and not deterministic:
         reasons.append(f"training.deterministic is off, and {now['device']} may add in another order")
     return reasons

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import socket
 from pathlib import Path
 
@@ -9,10 +11,14 @@ import pytest
 
 from kladml_core.config.load import dump, parse
 from kladml_core.config.schema import RunConfig, problems
+from kladml_core.errors import ConfigError, UnusableError
+from kladml_core.runs import machines
 from kladml_core.runs.events import read_events
-from kladml_core.runs.launch import launch, prepare
+from kladml_core.runs.launch import launch, prepare, resume
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import read_status
+from kladml_core.runs.stop import terminate
+from kladml_core.training import device
 from tests.core.trainer_workspace import CONFIG, make_workspace, merged
 from tests.waiting import wait_for
 
@@ -88,21 +94,75 @@ def test_the_new_keys_survive_the_copy_in_the_run_directory(place: Path) -> None
     assert RunConfig.model_validate(parse(dump(read.model_dump(mode="json")), "c.yaml").data) == read
 
 
-def test_two_machines_train_one_model(place: Path) -> None:
+@pytest.fixture
+def two_machines(tmp_path: Path) -> tuple[Path, list[str]]:
+    """A workspace's config, and what both machines set."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    file = place / "machines.yaml"
-    file.write_text(dump(merged(CONFIG, {"training": {"batch_size": 2}})))
-    meeting = [f"launch.rendezvous=127.0.0.1:{port}", "launch.machines=2"]
-    runs: list[RunDirectory] = []
-    for rank in (0, 1):
-        runs.append(launch(prepare(file, workspace=place, overrides=[*meeting, f"launch.machine_rank={rank}"])))
-    wait_for(lambda: not read_status(runs[0]).live, 90, "the two machines did not come to an end")
-    output = runs[0].console_log.read_text(errors="replace")
-    assert read_status(runs[0]).status == "finished", output
-    [started] = [event for event in read_events(runs[0].events)[0] if event["kind"] == "run_started"]
+    file = make_workspace(tmp_path) / "machines.yaml"
+    file.write_text(dump(merged(CONFIG, {"training": {"batch_size": 2, "checkpoint": {"every_steps": 5}}})))
+    return file, [f"launch.rendezvous=127.0.0.1:{port}", "launch.machines=2"]
+
+
+def test_two_machines_train_one_run_and_resume_it(two_machines: tuple[Path, list[str]]) -> None:
+    """One host plays both: two launches that meet over the rendezvous, as they would from two."""
+    file, meeting = two_machines
+    root = file.parent
+
+    def launched(rank: int) -> RunDirectory:
+        words = [*meeting, f"launch.machine_rank={rank}", "training.max_steps=10"]
+        return launch(prepare(file, workspace=root, overrides=words))
+
+    run = launched(0)
+    assert launched(1).path == run.path  # the second machine joins the first one's run
+    _end(run, "finished")
+    [started] = [event for event in read_events(run.events)[0] if event["kind"] == "run_started"]
     assert started["processes"] == 2
-    # Machine 0 writes the run; of machine 1's own directory nothing claims to have trained.
-    assert not runs[1].events.exists() or read_events(runs[1].events)[0] == []
-    wait_for(lambda: not read_status(runs[1]).live, 60, "machine 1 did not end")
+    joined = run.machine_json(1, 1)
+    assert json.loads(joined.read_text())["machine"] == 1
+    assert joined.with_suffix(".log").is_file()
+    assert sorted(path.name for path in run.path.parent.iterdir()) == ["run_0001"]
+
+    further = "training.max_steps=20"
+    resume(run, workspace=root, overrides=[further])
+    resume(run, workspace=root, overrides=["launch.machine_rank=1", further])
+    _end(run, "finished")
+    [resumed] = [event for event in read_events(run.events)[0] if event["kind"] == "resumed"]
+    assert (resumed["step"], resumed["exact"]) == (10, True)
+    assert run.machine_json(2, 1).is_file()
+    assert read_status(run).step == 20
+
+
+def test_a_machine_joins_only_a_run_that_waits_for_it(
+    two_machines: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, meeting = two_machines
+    root = file.parent
+    monkeypatch.setattr(machines, "JOIN_SECONDS", 0.5)
+    second = [*meeting, "launch.machine_rank=1"]
+    with pytest.raises(UnusableError, match=r"waits for machine 1 at 127\.0\.0\.1") as none:
+        launch(prepare(file, workspace=root, overrides=second))
+    assert "launch.machine_rank=0" in str(none.value.hint)
+    run = launch(prepare(file, workspace=root, overrides=[*meeting, "launch.machine_rank=0"]))
+    try:
+        with pytest.raises(ConfigError, match=r"training.batch_size: 2 there, 8 here"):
+            launch(prepare(file, workspace=root, overrides=[*second, "training.batch_size=8"]))
+        run.machine_json(1, 1).write_text('{"pid": 7, "host": "elsewhere"}')
+        with pytest.raises(UnusableError, match="waits for machine 1"):
+            launch(prepare(file, workspace=root, overrides=second))
+        assert read_status(run).status == "starting"
+    finally:
+        terminate(run, signal.SIGKILL)
+
+
+def _end(run: RunDirectory, status: str) -> None:
+    wait_for(lambda: not read_status(run).live, 120, "the two machines did not come to an end")
+    assert read_status(run).status == status, run.console_log.read_text(errors="replace")
+
+
+def test_several_processes_on_a_tpu_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "has_tpu", lambda: True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UnusableError, match="is a TPU here, on which one process trains"):
+        device.make_accelerator("auto", "no")
