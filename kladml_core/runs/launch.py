@@ -18,7 +18,7 @@ from kladml_core.errors import ConfigError, KladMLError, NothingToResumeError, U
 from kladml_core.runs.checkpoint_list import list_checkpoints
 from kladml_core.runs.files import write_text_atomic
 from kladml_core.runs.machine_checks import check_disk, check_folders, check_run_folder
-from kladml_core.runs.machines import join, joins
+from kladml_core.runs.machines import join, joins, require_free_rendezvous
 from kladml_core.runs.queue_list import ensure_scheduler
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.start import start_attempt
@@ -86,6 +86,7 @@ def launch(plan: Plan) -> RunDirectory:
         return join(plan)
     check_folders(plan.settings, config)
     check_disk(plan.settings, config)
+    require_free_rendezvous(plan)
     run = RunDirectory.create(
         plan.settings.data,
         config.project,
@@ -112,13 +113,14 @@ def resume(run: RunDirectory, *, workspace: Path, overrides: Sequence[str] = ())
         UnusableError: as `prepare_resume`; or the run cannot be written, another process is starting it, or the
             worker does not start.
     """
-    if overrides:
+    if any(word.startswith("launch.machine_rank=") for word in overrides):
         plan = _plan(with_overrides(read(run.config), overrides), workspace, run.config, overrides)
         if joins(plan):
             return join(plan, run)
     plan, ended = prepare_resume(run, workspace=workspace, overrides=overrides)
     check_run_folder(run)
     check_disk(plan.settings, plan.config, run)
+    require_free_rendezvous(plan)
     attempt = run.claim_attempt(ended)
     before = run.config.read_text(encoding="utf-8")
     try:
@@ -176,6 +178,7 @@ def prepare_queued(run: RunDirectory, attempt: int, *, workspace: Path) -> Plan:
     plan = _plan(read(frozen), workspace, frozen, ())
     check_run_folder(run)
     check_disk(plan.settings, plan.config, run)
+    require_free_rendezvous(plan)
     return plan
 
 

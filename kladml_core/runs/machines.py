@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 JOIN_SECONDS = 30.0
 """How long machine 0 may take to come, where all machines are started at once."""
 
+FREE_SECONDS = 20.0
+"""How long the launcher of an attempt that has ended may still listen at the rendezvous."""
+
 _LOOK_SECONDS = 0.2
 _OF_ITS_OWN = ("device", "machine_rank", "processes")
 """Keys of `launch` in which machines may differ."""
@@ -30,6 +34,50 @@ _OF_ITS_OWN = ("device", "machine_rank", "processes")
 def joins(plan: Plan) -> bool:
     """Whether this plan is that of another machine than the one that writes the run."""
     return bool(plan.config.launch.machine_rank)
+
+
+def require_free_rendezvous(plan: Plan) -> None:
+    """On machine 0 of several: waits until nobody listens where they are to meet.
+
+    The launcher of an attempt that has just ended may listen for a moment longer, and machines that met there would
+    meet in the wrong attempt.
+
+    Raises:
+        UnusableError: somebody goes on listening.
+    """
+    place = plan.config.launch
+    if place.machines == 1 or place.rendezvous is None:
+        return
+    host, _, port = place.rendezvous.rpartition(":")
+    deadline = time.monotonic() + FREE_SECONDS
+    while _listens(host.strip("[]"), int(port)):
+        if time.monotonic() > deadline:
+            raise UnusableError(
+                f"launch.rendezvous {place.rendezvous} is taken: something listens there already",
+                hint="another run of several machines, say; write another port",
+            )
+        time.sleep(_LOOK_SECONDS)
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=1.0):
+            return True
+    except OSError:
+        return False  # nobody, or no such address, which the launcher tells
+
+
+def refuse_joining(plan: Plan) -> None:
+    """For a queue: what joins a run does so while that waits for it, not when its turn comes.
+
+    Raises:
+        UnusableError: the plan is that of a machine which joins.
+    """
+    if joins(plan):
+        raise UnusableError(
+            f"machine {plan.config.launch.machine_rank} joins a run as soon as machine 0 starts it, and cannot queue",
+            hint="start it with --run",
+        )
 
 
 def join(plan: Plan, run: RunDirectory | None = None) -> RunDirectory:

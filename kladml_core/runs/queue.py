@@ -22,6 +22,7 @@ from kladml_core.runs.files import write_text_atomic
 from kladml_core.runs.gpus import gpus
 from kladml_core.runs.launch import Plan, prepare, prepare_resume
 from kladml_core.runs.machine_checks import check_disk, check_folders, check_run_folder
+from kladml_core.runs.machines import refuse_joining
 from kladml_core.runs.processes import host_name
 from kladml_core.runs.provenance import user_name
 from kladml_core.runs.queue_items import (
@@ -219,6 +220,7 @@ def proceed(settings: Settings) -> None:
 
 def _on_this_machine(plan: Plan) -> tuple[Plan, Need]:
     """What it needs, and the plan: for a run over all devices with those that it may get, so that it counts them."""
+    refuse_joining(plan)
     machine, slots = gpus(), plan.settings.queue.slots
     need = need_of(plan.config, slots, machine)
     if plan.config.launch.distributed and need.kind == "gpu":

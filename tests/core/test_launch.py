@@ -104,7 +104,17 @@ def test_a_worker_that_cannot_be_started_leaves_no_run_behind(lab: Path, monkeyp
 
 def test_a_command_that_cannot_be_executed_is_told_by_the_starter(lab: Path) -> None:
     run = RunDirectory.create(lab / "data", "p", "f", "e", seed=0)
-    starter = [sys.executable, "-P", "-m", "kladml_core.runs.detach", str(run.path), "1", str(lab), "/no/such/program"]
+    starter = [
+        sys.executable,
+        "-P",
+        "-m",
+        "kladml_core.runs.detach",
+        str(run.path),
+        "1",
+        "0",
+        str(lab),
+        "/no/such/program",
+    ]
     done = subprocess.run(starter, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert "/no/such/program" in done.stderr or "No such file" in done.stderr

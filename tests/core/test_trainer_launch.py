@@ -15,6 +15,7 @@ from kladml_core.errors import ConfigError, UnusableError
 from kladml_core.runs import machines
 from kladml_core.runs.events import read_events
 from kladml_core.runs.launch import launch, prepare, resume
+from kladml_core.runs.queue import enqueue
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import read_status
 from kladml_core.runs.stop import terminate
@@ -105,6 +106,7 @@ def two_machines(tmp_path: Path) -> tuple[Path, list[str]]:
     return file, [f"launch.rendezvous=127.0.0.1:{port}", "launch.machines=2"]
 
 
+@pytest.mark.timeout(300)
 def test_two_machines_train_one_run_and_resume_it(two_machines: tuple[Path, list[str]]) -> None:
     """One host plays both: two launches that meet over the rendezvous, as they would from two."""
     file, meeting = two_machines
@@ -166,3 +168,21 @@ def test_several_processes_on_a_tpu_are_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UnusableError, match="is a TPU here, on which one process trains"):
         device.make_accelerator("auto", "no")
+
+
+def test_a_machine_that_joins_does_not_queue(two_machines: tuple[Path, list[str]]) -> None:
+    file, meeting = two_machines
+    with pytest.raises(UnusableError, match="machine 1 joins a run as soon as machine 0 starts it"):
+        enqueue(prepare(file, workspace=file.parent, overrides=[*meeting, "launch.machine_rank=1"]))
+
+
+def test_a_rendezvous_that_is_taken_is_told(
+    two_machines: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, meeting = two_machines
+    monkeypatch.setattr(machines, "FREE_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        words = [*meeting, "launch.machine_rank=0", f"launch.rendezvous=127.0.0.1:{taken.getsockname()[1]}"]
+        with pytest.raises(UnusableError, match="is taken: something listens there already"):
+            launch(prepare(file, workspace=file.parent, overrides=words))
+    assert not list(file.parent.glob("data/projects/*/*/*/run_*"))
