@@ -19,6 +19,7 @@ from kladml_core.errors import KladMLError
 from kladml_core.settings import load_settings
 from kladml_tui import faults, themes
 from kladml_tui.monitor import Monitor
+from kladml_tui.news import SMALL_ROWS
 from kladml_tui.screens.workbench import Workbench
 from kladml_tui.text import notice
 
@@ -52,6 +53,7 @@ class KladMLApp(App[None]):
     TITLE = "KladML"
     # Textual loads no stylesheet of the first screen itself.
     CSS_PATH = Path(__file__).with_name("screens") / "workbench.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (SMALL_ROWS, "-tall")]
     COMMANDS = {_palette}
 
     def __init__(self, workspace: Path) -> None:

@@ -118,6 +118,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("prune.undo", "b", "Bring back", "Put back what was pruned last.", "workbench", "undo_prune"),
     Command("queue", "Q", "Queue", "Show what waits in the queue, and change it.", "workbench", "queue"),
     Command("look", "R", "Look again", "Look at the workspace's files again.", "workbench", "look"),
+    Command("notices", "N", "notices", "Show what is told of runs; try the command.", "workbench", "notices"),
     Command("help", "question_mark", "help", "What the keys do here.", "workbench", "help", True),
     Command("palette", "colon", "commands", "Find a command by its name.", "workbench", "palette", True, False),
     Command("quit", "q", "quit", "Leave the app. Runs go on.", "workbench", "leave", True),

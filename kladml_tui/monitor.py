@@ -46,6 +46,7 @@ class Monitor:
         self._live: dict[str, RunDirectory] = {}
         self._recent: OrderedDict[str, None] = OrderedDict()
         self._versions: dict[str, int] = {}
+        self._stalled: set[str] = set()
         self._failures = 0
         self._closed = threading.Event()
 
@@ -122,7 +123,11 @@ class Monitor:
         for channel, message in self._subscription.drain():
             if channel == "status":
                 statuses.append(message)
-                if message.get("stalled"):
+                # The words of a status may change every second while the run stands still: it is news once.
+                if not message.get("stalled"):
+                    self._stalled.discard(message["run"])
+                elif message["run"] not in self._stalled:
+                    self._stalled.add(message["run"])
                     news.append({"kind": "run_stalled", "run": message["run"], "time": time.time()})
             elif channel == "events":
                 kind = str(message.get("kind"))

@@ -25,6 +25,8 @@ class Reading(ModalScreen[None]):
 
     CSS_PATH = "reading.tcss"
     BINDINGS = [Binding("escape,q", "dismiss", "Close"), Binding("y", "copy", "Copy")]
+    KEYS = "y copies · esc closes"
+    """What the frame says of the keys."""
 
     def __init__(self, heading: str) -> None:
         super().__init__()
@@ -38,7 +40,7 @@ class Reading(ModalScreen[None]):
         """Frames it."""
         page = self.query_one(Page)
         page.border_title = Content(f" {one_line(self._heading)} ")
-        page.border_subtitle = Content(" y copies · esc closes ")
+        page.border_subtitle = Content(f" {self.KEYS} ")
         page.focus()
 
     def draw(self, width: int) -> Sequence[Content]:

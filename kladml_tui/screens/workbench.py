@@ -21,6 +21,7 @@ from kladml_tui.commands import bindings
 from kladml_tui.look import Look, runs_of
 from kladml_tui.messages import Chosen, Moved, RowsWanted, TabWanted
 from kladml_tui.news import News
+from kladml_tui.screens.notices_keys import NoticesKeys
 from kladml_tui.screens.prune_keys import PruneKeys
 from kladml_tui.screens.queue_keys import QueueKeys
 from kladml_tui.screens.repeat_keys import RepeatKeys
@@ -40,7 +41,7 @@ SETTLE_SECONDS = 0.12
 _COUNTED = ("running", "starting", "stopping", "queued")
 
 
-class Workbench(PruneKeys, QueueKeys, RepeatKeys):
+class Workbench(NoticesKeys, PruneKeys, QueueKeys, RepeatKeys):
     """The screen.
 
     Args:
@@ -230,7 +231,8 @@ class Workbench(PruneKeys, QueueKeys, RepeatKeys):
         self._show_lines(lines)
         if self._shown in batch.checkpoints:
             self.view.checkpoints_changed()
-        self._news.take(batch, self.look.states, self.monitor.snapshot)
+        in_sight = self.app.screen is self and self.view.is_on_screen
+        self._news.take(batch, self.look.states, self.monitor.snapshot, self._shown if in_sight else None)
         self._take_statuses(batch)
 
     def _take_statuses(self, batch: Batch) -> None:

@@ -177,13 +177,15 @@ async def test_the_end_of_a_run_out_of_sight_is_told_once(tmp_path: Path) -> Non
     from kladml_core.backends.run_log import RunLog
 
     workspace = workspace_in(tmp_path / "w")
-    a_run(workspace, "a/b/seen")
+    seen = RunDirectory(a_run(workspace, "a/b/seen"))
     run = RunDirectory.create(workspace / "data", "a", "b", "other", seed=0)
     log = RunLog(run, run.claim_attempt())
     log.status("running", phase="training")
     app = KladMLApp(workspace)
     async with app.run_test(size=ROOMY, notifications=True) as pilot:
         await shows(pilot, "1 running")
+        app.workbench.reveal_run(seen)
+        await shows(pilot, "✓ run_0001 finished")
         await until(pilot, lambda: app.monitor.snapshot(run.reference) is not None)
         log.event("run_failed", step=1, exit_code=70, reason="train/loss is NaN")
         log.status("failed", exit_code=70, reason="train/loss is NaN")
