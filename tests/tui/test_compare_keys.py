@@ -84,7 +84,7 @@ async def test_the_difference_of_two_runs_is_shown_and_copied(tmp_path: Path, si
     (second / "attempts/001/attempt.json").write_text(json.dumps(record))
     app = KladMLApp(workspace)
     async with app.run_test(size=size, notifications=True) as pilot:
-        await shows(pilot, "run_0002 failed", "d diff")
+        await shows(pilot, "run_0002 failed", "space mark")
         await pilot.press("tab", "d")
         await shows(pilot, "Mark runs with space")
         await pilot.press("space", "d")
