@@ -117,7 +117,8 @@ class Census:
         if known is not None and not known.live and stamp and stamp == self._stamps.get(reference):
             return
         self._stamps[reference] = stamp
-        status = (read_object(run.state_json) or {}).get("status") if stamp else None
+        status, standstill = (read_object(run.state_json) or {}).get("status") if stamp else None, ""
         if status not in STATUSES or status in LIVE:
-            status = read_status(run).status
-        self._states[reference] = RunState(status, stamp / 1e9, status in LIVE)
+            found = read_status(run)
+            status, standstill = found.status, found.word if found.standstill else ""
+        self._states[reference] = RunState(status, stamp / 1e9, status in LIVE, standstill)

@@ -12,7 +12,7 @@ import typer
 from kladml_core.errors import ConfigError, ExitCode
 from kladml_core.runs.plain import inert
 from kladml_core.workspace.choose import choose_config, choose_workspace
-from kladml_tui import cli_compare, cli_notices, cli_prune, cli_runs
+from kladml_tui import cli_compare, cli_notices, cli_prune, cli_runs, cli_stop
 from kladml_tui.cli_queue import queue_commands
 from kladml_tui.cli_shared import open_app, print_json, print_rows, rings, settings_of
 
@@ -30,6 +30,7 @@ config_commands = typer.Typer(
 )
 app.add_typer(config_commands, name="config")
 cli_runs.add_commands(app)
+app.command("stop")(cli_stop.stop)
 cli_compare.add_commands(app)
 cli_prune.add_commands(app)
 cli_notices.add_commands(app)

@@ -1,4 +1,4 @@
-"""The commands about runs that exist: runs, show, watch, stop, resume."""
+"""The commands about runs that exist: runs, show, watch, resume."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from kladml_tui.cli_shared import clock, print_json, print_rows, rings, settings
 if TYPE_CHECKING:
     from kladml_core.runs.checkpoint_list import CheckpointRow
     from kladml_core.runs.rundir import RunDirectory
+    from kladml_core.runs.status import RunStatus
     from kladml_core.workspace.rows import RunRow
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
@@ -26,9 +27,13 @@ Workspace = Annotated[
 ]
 
 
+_WHY_LETTERS = 80
+"""Of a reason in the list of runs; `show` gives all of it."""
+
+
 def add_commands(app: typer.Typer) -> None:
     """Registers these commands."""
-    for function in (runs, show, watch, stop, resume):
+    for function in (runs, show, watch, resume):
         app.command(function.__name__)(function)
 
 
@@ -66,7 +71,7 @@ def runs(
     if not rows:
         print("no runs")
         return
-    heads = ("run", "status", "epoch", "step", "metrics", "time", "created")
+    heads = ("run", "status", "epoch", "step", "metrics", "time", "created", "")
     print_rows(heads, [_cells(row) for row in rows[:limit]])
     if len(rows) > limit:
         print(f"… and {len(rows) - limit} older; --limit shows more")
@@ -81,7 +86,7 @@ def show(context: typer.Context, run: Run, workspace: Workspace = None, json: Js
     from kladml_core.runs.queue_items import places
     from kladml_core.workspace.rows import run_row
 
-    directory = _find(context, run, workspace)
+    directory = find(context, run, workspace)
     row = run_row(directory).at(places(settings_of(choose_workspace(workspace or above(context))).data))
     metrics = read_object(directory.summary) or {}
     checkpoints = list_checkpoints(directory)
@@ -120,34 +125,7 @@ def watch(context: typer.Context, run: Run, workspace: Workspace = None, json: J
     from kladml_tui.headless import make_console
 
     root = choose_workspace(workspace or above(context))
-    raise typer.Exit(rings(watch_run(_find(context, run, root), partial(make_console, json=json)), root))
-
-
-def stop(
-    context: typer.Context,
-    run: Run,
-    now: Annotated[bool, typer.Option("--now", help="Signal the worker instead of waiting for its next step.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Return when the run has ended.")] = False,
-    workspace: Workspace = None,
-    json: Json = False,
-) -> None:
-    """Asks a run to save a checkpoint and stop."""
-    from kladml_core.runs.status import LIVE, reconcile
-    from kladml_core.runs.stop import request_stop, terminate
-
-    directory = _find(context, run, workspace)
-    if now:
-        terminate(directory)
-    else:
-        request_stop(directory, by="kladml-tui stop")
-    status = reconcile(directory)
-    while wait and status.status in LIVE:
-        time.sleep(0.1)
-        status = reconcile(directory)
-    if json:
-        print_json({"run": directory.reference, "status": status.status, "exit_code": status.exit_code})
-    else:
-        print_rows(("run", "status"), [(directory.reference, status.status if wait else "asked to stop")])
+    raise typer.Exit(rings(watch_run(find(context, run, root), partial(make_console, json=json)), root))
 
 
 def resume(
@@ -167,7 +145,7 @@ def resume(
 
     root = choose_workspace(workspace or above(context))
     code = start_and_follow(
-        lambda: _find(context, run, workspace),
+        lambda: find(context, run, workspace),
         lambda directory: resume_run(directory, workspace=root, overrides=overrides or []),
         partial(make_console, json=json),
         detach=detach,
@@ -175,7 +153,12 @@ def resume(
     raise typer.Exit(code if detach else rings(code, root))
 
 
-def _find(context: typer.Context, run: str, workspace: Path | None) -> RunDirectory:
+def find(context: typer.Context, run: str, workspace: Path | None) -> RunDirectory:
+    """The run that is meant, in the workspace that is meant.
+
+    Raises:
+        UnusableError: there is none, or several.
+    """
     from kladml_core.runs.ref import find_run
 
     return find_run(settings_of(choose_workspace(workspace or above(context))).data, run)
@@ -186,8 +169,8 @@ def _facts(row: RunRow) -> list[tuple[str, str]]:
     status = row.status
     figures = {
         "run": row.reference,
-        "status": _status(row),
-        "reason": status.damaged or status.reason,
+        "status": status_words(status, row.place),
+        "reason": status.why or status.reason,
         "attempt": status.attempt,
         "phase": status.phase if status.live else None,
         "epoch": _of(status.epoch, status.total_epochs),
@@ -195,7 +178,7 @@ def _facts(row: RunRow) -> list[tuple[str, str]]:
         "created": _moment(status.created),
         "started": _moment(status.started),
         "ended": _moment(status.ended),
-        "time": clock(status.seconds),
+        "time": _time(status),
         "worker": f"{status.pid} on {status.host}" if status.live and status.pid else None,
         "tags": ", ".join(row.tags),
         "note": row.note,
@@ -207,7 +190,10 @@ def _facts(row: RunRow) -> list[tuple[str, str]]:
 def _cells(row: RunRow) -> tuple[str, ...]:
     status = row.status
     progress = (_of(status.epoch, status.total_epochs), str(status.step), _newest(row))
-    return (row.reference, _status(row), *progress, clock(status.seconds), _moment(status.created))
+    why = status.why or ""
+    why = why if len(why) <= _WHY_LETTERS else f"{why[: _WHY_LETTERS - 1]}…"
+    spent, word = clock(status.total_seconds), status_words(status, row.place)
+    return (row.reference, word, *progress, spent, _moment(status.created), why)
 
 
 def _value_at_step(summary: Mapping[str, Any], key: str) -> tuple[str, str]:
@@ -218,12 +204,18 @@ def _value_at_step(summary: Mapping[str, Any], key: str) -> tuple[str, str]:
     return ("", "") if value is None else (figure(value), str(step))
 
 
-def _status(row: RunRow) -> str:
-    status = row.status
-    if row.place is not None:
-        return f"{status.status} #{row.place}"
-    name = f"{status.status} (stalled)" if status.stalled else status.status
+def status_words(status: RunStatus, place: int | None = None) -> str:
+    """The status, its place in the queue, whether it is stalled, and the exit code where it says more."""
+    if place is not None:
+        return f"{status.status} #{place}"
+    name = status.status if status.word == status.status else f"{status.status} ({status.word})"
     return f"{name} {status.exit_code}" if status.exit_code and status.exit_code != ExitCode.STOPPED else name
+
+
+def _time(status: RunStatus) -> str:
+    """Of all attempts; of the newest too where there were several."""
+    several = status.attempt is not None and status.attempt > 1 and status.earlier_seconds is not None
+    return f"{clock(status.total_seconds)}{f' (attempt {status.attempt}: {clock(status.seconds)})' if several else ''}"
 
 
 def _of(done: int, total: int | None) -> str:

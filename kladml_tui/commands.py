@@ -71,10 +71,9 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "config.external", "E", "$EDITOR", "Edit the config in the editor that $EDITOR names.", "config", "external"
     ),
-    Command("run.stop", "s", "stop", "Ask the run to save a checkpoint and stop; asks you first.", "run", "stop", True),
-    Command(
-        "run.terminate", "S", "signal", "Send SIGTERM to a run that does not heed the stop request.", "run", "terminate"
-    ),
+    Command("run.stop", "s", "stop", "Ask the run to save a checkpoint and stop; signals follow.", "run", "stop", True),
+    Command("run.terminate", "S", "signal", "Stop the run by SIGTERM, then SIGKILL, at once.", "run", "terminate"),
+    Command("run.keep", "u", "undo stop", "Take the stop back, while the run was only asked.", "run", "keep", True),
     Command("run.resume", "r", "resume", "Go on from the run's newest checkpoint.", "run", "resume", True),
     Command("run.again", "a", "again", "Start a new run of the config that this one recorded.", "run", "again", True),
     Command("run.clone", "n", "clone", "Open a copy of the run's config in the editor.", "run", "clone", True),

@@ -32,13 +32,20 @@ class RunState:
     """When its state was last written, unix seconds; 0 where there is none."""
     live: bool = False
     """Whether more is to come of it."""
+    standstill: str = ""
+    """`stalled` or `silent`, of a run that does not get on."""
     place: int | None = None
     """In the queue, of one that waits; 1 is next."""
 
     @property
+    def word(self) -> str:
+        """The status as it is shown, see `RunStatus.word`."""
+        return self.standstill or self.status
+
+    @property
     def words(self) -> str:
-        """The status, with its place in the queue where it waits: `queued #3`."""
-        return self.status if self.place is None else f"{self.status} #{self.place}"
+        """The word, with its place in the queue where it waits: `queued #3`."""
+        return self.word if self.place is None else f"{self.word} #{self.place}"
 
 
 @dataclass(frozen=True)

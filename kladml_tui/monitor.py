@@ -124,7 +124,7 @@ class Monitor:
             if channel == "status":
                 statuses.append(message)
                 # The words of a status may change every second while the run stands still: it is news once.
-                if not message.get("stalled"):
+                if message.get("word") != "stalled":
                     self._stalled.discard(message["run"])
                 elif message["run"] not in self._stalled:
                     self._stalled.add(message["run"])

@@ -1,17 +1,19 @@
-"""What a person does with configs and runs: start, stop, signal, resume, run again. Called in threads only."""
+"""What a person does with configs and runs: start, stop, resume, run again. Called in threads only."""
 
 from __future__ import annotations
 
 import os
 import shlex
-import signal
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kladml_core.errors import KladMLError, UnusableError
 from kladml_core.runs.rundir import RunDirectory
-from kladml_core.runs.stop import request_stop, terminate
+
+if TYPE_CHECKING:
+    from kladml_core.runs.ladder import StopLadder
 
 BY = "the app"
 """Who asks, as the run's event says it."""
@@ -72,14 +74,11 @@ def warnings_of(run: RunDirectory) -> tuple[str, ...]:
     return run.warnings(run.latest_attempt() or 1)
 
 
-def stop(run: RunDirectory) -> None:
-    """Asks the run to save a checkpoint and stop."""
-    request_stop(run, by=BY)
+def stop_ladder(run: RunDirectory, *, now: bool) -> StopLadder:
+    """The ladder on which a run is stopped; raises as `StopLadder`."""
+    from kladml_core.runs.ladder import StopLadder
 
-
-def send_term(run: RunDirectory) -> None:
-    """Sends SIGTERM to the run's worker."""
-    terminate(run, signal.SIGTERM)
+    return StopLadder(run, by=BY, now=now)
 
 
 def again(run: RunDirectory, workspace: Path) -> RunDirectory:

@@ -21,6 +21,7 @@ GLYPHS: Mapping[str, str] = {
     "starting": "◐",
     "running": "●",
     "stalled": "●",
+    "silent": "◌",
     "stopping": "◑",
     "stopped": "■",
     "finished": "✓",
@@ -58,13 +59,13 @@ class RunLine:
 
     @property
     def word(self) -> str:
-        """The status in one word; `stalled` for a run that lives and does not get on."""
-        return "stalled" if self.status.stalled and self.status.status == "running" else self.status.status
+        """The status in one word, see `RunStatus.word`."""
+        return self.status.word
 
     @property
     def took(self) -> float | None:
-        """Seconds of the attempt so far, or in all."""
-        return self.status.seconds
+        """Seconds of all attempts so far."""
+        return self.status.total_seconds
 
     @property
     def left(self) -> float | None:

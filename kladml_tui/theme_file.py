@@ -24,7 +24,7 @@ def _pairs(text: str) -> dict[str, str]:
     return dict(pair.split("=") for pair in text.split())
 
 
-STATES = _words("queued starting running stalled stopping stopped finished failed lost damaged")
+STATES = _words("queued starting running stalled silent stopping stopped finished failed lost damaged")
 MARKS = _words("checkpoint best resume non_finite")
 _TEXTUAL_COLOURS = _words("primary secondary accent foreground background surface panel success warning error")
 APP_COLOURS = (*_TEXTUAL_COLOURS, "border", "muted", "cursor", "selection")
@@ -37,7 +37,7 @@ _APP_DEFAULTS = _pairs(
 )
 _STATE_DEFAULTS = _pairs(
     "running=primary finished=success failed=error stopped=warning lost=error queued=muted "
-    "starting=secondary stopping=warning stalled=warning damaged=error"
+    "starting=secondary stopping=warning stalled=warning silent=warning damaged=error"
 )
 _EDITOR_DEFAULTS = _pairs(
     "key=primary string=success number=accent boolean=secondary null=secondary comment=muted "

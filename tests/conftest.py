@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from kladml_core.errors import KladMLError
+from kladml_core.runs.process_tree import ProcessTree
 from kladml_core.runs.ref import all_runs
 from kladml_core.runs.rundir import RunDirectory
-from kladml_core.runs.stop import terminate
 
 _FOREIGN = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "COLUMNS", "LINES", "TEXTUAL", "RICH")
 
@@ -36,9 +35,7 @@ def workspace(tmp_path: Path) -> Iterator[Path]:
     (root / "kladml.yaml").write_text("workspace: {name: test}\n")
     yield root
     for run in map(RunDirectory, all_runs(root / "data")):
-        if (run.read_state() or {}).get("pid") == os.getpid():
-            continue  # the test wrote this run itself, and is not to be killed for it
-        try:
-            terminate(run, signal.SIGKILL)
-        except KladMLError:
-            continue  # it has ended, as it should
+        attempt = run.latest_attempt()
+        if attempt is not None:
+            for member in ProcessTree(run, attempt).look():  # never this process, which may have written a run itself
+                member.signal(signal.SIGKILL)

@@ -15,9 +15,11 @@ from typing import Any
 
 from kladml_core.backends.series_files import SeriesFiles
 from kladml_core.interfaces.publisher import PublisherInterface
+from kladml_core.runs import memory_kills
 from kladml_core.runs.files import overwrite_json, strict_dumps, write_json
 from kladml_core.runs.processes import identity
 from kladml_core.runs.rundir import RunDirectory
+from kladml_core.runs.status import trained_seconds
 
 HEARTBEAT_SECONDS = 1.0
 TERMINAL_STATUSES = frozenset({"finished", "failed", "stopped"})
@@ -178,9 +180,12 @@ class RunLog(PublisherInterface):
             "total_epochs": None,
             "started": ours.get("started", now),
             "ended": None,
+            "earlier_seconds": ours.get("earlier_seconds") if ours else trained_seconds(before),
             "progress_at": now,
             "step_seconds": None,
             "heartbeat": now,
+            "memory_kills": memory_kills.counters(),
+            "console": ours.get("console"),
             "last_checkpoint": before.get("last_checkpoint"),
             "exit_code": None,
             "reason": None,
@@ -197,6 +202,7 @@ class RunLog(PublisherInterface):
                     paces.append((now_at - progress_at) / (now_step - step))
                     self._state["step_seconds"] = median(paces)
                     step, progress_at = now_step, now_at
+                self._state["memory_kills"] = memory_kills.counters()
                 # A heartbeat that a power cut loses costs nothing, so it is not forced to the disk.
                 self._write_state(durable=False)
                 self._write_summary()

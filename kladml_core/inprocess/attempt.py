@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from kladml_core.backends.run_log import RunLog
 from kladml_core.config.diff import MISSING, diff
 from kladml_core.config.load import dump, read
-from kladml_core.errors import ConfigError, ExitCode, KladMLError, NothingToResumeError, UnusableError
+from kladml_core.errors import ConfigError, ExitCode, NothingToResumeError, UnusableError
 from kladml_core.inprocess.plan import Plan
 from kladml_core.runs import provenance
 from kladml_core.runs.checkpoint_list import list_checkpoints
@@ -129,8 +129,7 @@ class Ending:
             state = self._log.run.read_state() or {}
             at = {"step": state.get("step"), "epoch": state.get("epoch")}
             self._log.event("out_of_memory", message=failure.message, hint=failure.hint, **at)
-        reason = type(error).__name__ if not isinstance(error, KladMLError) else failure.message
-        self._write("run_failed", "failed", code, reason=reason, resumable=resumable, **fields)
+        self._write("run_failed", "failed", code, reason=failure.message, resumable=resumable, **fields)
 
     def at_once(self, code: int) -> None:
         """A second SIGTERM or SIGHUP, or no end within the grace after the first: the process is to go now."""

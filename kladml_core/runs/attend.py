@@ -11,21 +11,22 @@ from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
 from kladml_core.backends.queue_publisher import QueuePublisher, Subscription
-from kladml_core.errors import ExitCode, KladMLError, NotSupportedError, UnusableError
+from kladml_core.errors import ExitCode, KladMLError, UnusableError
 from kladml_core.runs.checkpoint_list import list_checkpoints
 from kladml_core.runs.consoles import Console
 from kladml_core.runs.events import TERMINAL_KINDS
 from kladml_core.runs.follow import RunFollower, read_console
+from kladml_core.runs.ladder import StopLadder, climb
+from kladml_core.runs.patience import Patience
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import LIVE, RunStatus, read_status
-from kladml_core.runs.stop import request_stop, terminate
+from kladml_core.runs.stop import request_stop
 
 Checked = TypeVar("Checked")
 
 TICK_SECONDS = 0.1
-SECOND_SECONDS = 0.3
-KILL_SECONDS = 5.0
-"""How long a worker that was told to end now has before it is killed."""
+AT_ONCE = Patience(ask=0.0, term=0.3)
+"""A worker takes its first signal as a request and ends at once on the second; then it has a little time."""
 
 ORPHAN_SECONDS = 10.0
 """How long a run that is no longer live may owe its terminal event before the follower stops waiting for it."""
@@ -136,7 +137,7 @@ class _Following:
         # With an earlier attempt behind it, only what this one writes is news.
         self._since = float(recorded) if self._attempt > 1 and isinstance(recorded, int | float) and owner else 0.0
         self._answered = 0
-        self._rungs: list[tuple[float, signal.Signals]] = []
+        self._ladder: StopLadder | None = None
         self._over_since: float | None = None
         if owner:
             for warning in run.warnings(self._attempt):
@@ -205,6 +206,9 @@ class _Following:
         code = code if isinstance(code, int) else (ExitCode.LOST if terminal["kind"] == "run_lost" else ExitCode.FAILED)
         if code in (ExitCode.FAILED, ExitCode.LOST):
             self._say_last_output()  # of every other end its own message says all
+        if self._ladder is not None:
+            for _ in climb(self._ladder):
+                pass  # what the run has started goes with it
         return int(code)
 
     def _leave(self, status: RunStatus) -> int:
@@ -212,21 +216,20 @@ class _Following:
         return int(ExitCode.FINISHED)
 
     def _answer_signals(self) -> None:
-        """The first signal asks the run to stop, the second ends it, and KILL_SECONDS later it is killed."""
+        """The first signal asks the run to stop, the second ends it and at last kills what is left of it."""
         if self._signals.stops > self._answered:
             asked_before = self._answered > 0
             self._answered = self._signals.stops
             if not asked_before and self._answered == 1:
                 self._ask_to_stop()
-            elif not self._rungs:
+            elif self._ladder is None:
                 kept = any(checkpoint.valid for checkpoint in list_checkpoints(self._run))
                 then = "it can be resumed from its last checkpoint" if kept else "it has no checkpoint yet"
                 self._console.say(f"ending the run now; {then}")
-                now, number = time.monotonic(), self._signals.last
-                # A worker takes its first signal as a request and ends at once on the second.
-                self._rungs = [(now, number), (now + SECOND_SECONDS, number), (now + KILL_SECONDS, signal.SIGKILL)]
-        if self._rungs and time.monotonic() >= self._rungs[0][0]:
-            self._signal_worker(self._rungs.pop(0)[1])
+                self._end_now()
+        if self._ladder is not None and self._ladder.look().outcome == "asked":
+            self._console.say("it runs where no signal reaches from here, and is asked to stop instead")
+            self._ladder = None
 
     def _ask_to_stop(self) -> None:
         try:
@@ -236,11 +239,15 @@ class _Following:
         else:
             self._console.say("asked the run to stop at its next step; once more ends it now")
 
-    def _signal_worker(self, number: signal.Signals) -> None:
+    def _end_now(self) -> None:
         try:
-            terminate(self._run, number)
-        except NotSupportedError as error:
-            self._console.say(str(error))
+            self._ladder = StopLadder(
+                self._run,
+                by="the command that follows it",
+                now=True,
+                patience=AT_ONCE,
+                signal_number=self._signals.last,
+            )
         except UnusableError:
             pass  # it is gone already, which is what was wanted; the follower will hear how it ended
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from kladml_core.errors import UnusableError
 from kladml_core.runs.files import read_object, write_json
+from kladml_core.runs.process_tree import MARK
 from kladml_core.runs.processes import host_name, identity, is_alive
 
 START_SECONDS = 20.0
@@ -143,6 +144,8 @@ def ensure(data: Path, kind: str, module: str, *arguments: str) -> None:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                # A run that starts it, by a program that it runs, is not to take it along when it is stopped.
+                env={name: value for name, value in os.environ.items() if name != MARK},
                 start_new_session=True,
                 timeout=START_SECONDS,
                 check=True,

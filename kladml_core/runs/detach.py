@@ -20,8 +20,10 @@ from typing import Any, NoReturn
 
 from kladml_core.errors import ExitCode
 from kladml_core.runs.files import write_json
+from kladml_core.runs.process_tree import launcher_role, register
 from kladml_core.runs.processes import identity
 from kladml_core.runs.rundir import RunDirectory
+from kladml_core.runs.status import trained_seconds
 
 
 def main(argv: list[str]) -> None:
@@ -49,11 +51,12 @@ def _become(
     # leave its workers behind instead of waiting for their last checkpoint.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     now = time.time()
-    place, state = run.state_json, _first_state(run, attempt, now)
+    place, state = run.state_json, _first_state(run, attempt, now, os.fstat(log).st_size)
     if machine:
         place = run.machine_json(attempt, machine)
         state = {"v": 1, "machine": machine, **identity().to_json(), "started": now}
     try:
+        register(run, attempt, launcher_role(machine))
         write_json(place, state)
         os.dup2(log, 1)
         os.dup2(log, 2)
@@ -68,7 +71,9 @@ def _become(
         os._exit(ExitCode.UNUSABLE)  # reached only when the command could not be started
 
 
-def _first_state(run: RunDirectory, attempt: int, now: float) -> dict[str, Any]:
+def _first_state(run: RunDirectory, attempt: int, now: float, printed: int) -> dict[str, Any]:
+    before = run.read_state() or {}
+    queued = before.get("attempt") == attempt
     return {
         "v": 1,
         "status": "starting",
@@ -81,7 +86,9 @@ def _first_state(run: RunDirectory, attempt: int, now: float) -> dict[str, Any]:
         "started": now,
         "progress_at": now,
         "heartbeat": now,
-        "last_checkpoint": (run.read_state() or {}).get("last_checkpoint"),
+        "earlier_seconds": before.get("earlier_seconds") if queued else trained_seconds(before),
+        "console": printed,
+        "last_checkpoint": before.get("last_checkpoint"),
     }
 
 

@@ -18,6 +18,7 @@ from kladml_core.runs import provenance
 from kladml_core.runs.files import write_json, write_text_atomic
 from kladml_core.runs.machine_checks import memory_warnings
 from kladml_core.runs.notices import listen
+from kladml_core.runs.process_tree import mark_of, new_mark
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.session_killers import session_killers
 from kladml_core.runs.slots import PCI_ORDER
@@ -139,7 +140,7 @@ def start_worker(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            env=environ,
+            env={**environ, **mark_of(run, attempt)},
             pass_fds=keep_open,
             timeout=START_SECONDS,
             check=True,
@@ -222,6 +223,7 @@ def _record(
         "overrides": [provenance.mask_override(word) for word in plan.overrides],
         "warnings": [*session_killers(), *plan.warnings],
         "launcher_pid": os.getpid(),
+        "mark": new_mark(),
         **({} if plan.cloned_from is None else {"cloned_from": dict(plan.cloned_from)}),
         **provenance.record(directory, _code_location(plan), environ),
         "source": {

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kladml_core.runs.causes import cause_of_death
+from kladml_core.runs.event_text import seconds_text
 from kladml_core.runs.events import TERMINAL_KINDS, last_terminal_event
 from kladml_core.runs.files import read_object, write_json
-from kladml_core.runs.processes import boot_id, host_name, is_alive
+from kladml_core.runs.processes import host_name, is_alive
 from kladml_core.runs.queue_items import is_queued
 from kladml_core.runs.rundir import RunDirectory
 
@@ -51,6 +53,10 @@ class RunStatus:
     created: float | None = None
     started: float | None = None
     ended: float | None = None
+    earlier_seconds: float | None = 0.0
+    """What the attempts before this one took; None where that was not recorded."""
+    silence: float | None = None
+    """Whole seconds since the last heartbeat of a worker that cannot be looked at from here, once they are many."""
     damaged: str | None = None
     """What is wrong with the directory, when status is `damaged`."""
 
@@ -60,12 +66,41 @@ class RunStatus:
         return self.status in LIVE
 
     @property
+    def word(self) -> str:
+        """The status as it is shown: `stalled` for a run that lives and does not get on, `silent` for one of another
+        machine that has not been heard of for a while, and of which nobody here can say more."""
+        if self.silence is not None:
+            return "silent"
+        return "stalled" if self.stalled and self.status == "running" else self.status
+
+    @property
+    def standstill(self) -> str | None:
+        """What is the matter with a run that lives, or may live, and of which nothing comes."""
+        if self.silence is not None:
+            return self.reason
+        if self.word != "stalled" or self.progress_at is None:
+            return None
+        return f"no progress for {seconds_text(int(time.time() - self.progress_at))}"
+
+    @property
+    def why(self) -> str | None:
+        """The reason that a person needs to know: of an end that was not the plan, of damage, of a standstill."""
+        if self.live:
+            return self.standstill or (self.reason if self.status == "stopping" else None)
+        return None if self.status == "finished" else self.damaged or self.reason
+
+    @property
     def seconds(self) -> float | None:
         """Duration of the attempt so far, or in all once it has ended."""
         if self.started is None:
             return None
         end = self.ended if self.ended is not None else (time.time() if self.live else self.heartbeat)
         return None if end is None else max(0.0, end - self.started)
+
+    @property
+    def total_seconds(self) -> float | None:
+        """Duration of all attempts together; of this one alone where the others' is not known."""
+        return None if self.seconds is None else self.seconds + (self.earlier_seconds or 0.0)
 
 
 def read_status(run: RunDirectory) -> RunStatus:
@@ -77,26 +112,28 @@ def read_status(run: RunDirectory) -> RunStatus:
     ended = _number(state.get("ended"))
     attempt = _int(state.get("attempt"))
     stalled = False
+    silence = None
     if status == "queued" and not is_queued(run, state):
         status, reason, exit_code = "lost", "it was queued and never began: its place in the queue is gone", 137
     elif status in LIVE and status != "queued":
-        copied = _is_copy(run, state)
+        copied = is_copy(run, state)
         alive = False if copied else is_alive(state)
         terminal = last_terminal_event(run.events, attempt or 0) if alive is not True else None
         lost = read_object(run.lost_json) or {}
+        cause = _text(lost.get("cause")) if lost.get("attempt") == attempt else None
         if terminal is not None:
             # The worker died between its last event and its last state: what it said it did is what it did.
             status = TERMINAL_KINDS[terminal["kind"]]
             reason, exit_code = _text(terminal.get("reason")), _int(terminal.get("exit_code"))
             ended = _number(terminal.get("time"))
         elif alive is False or (lost.get("attempt") == attempt and alive is not True):
-            cause = _text(lost.get("cause")) or (_of_the_original(state) if copied else _cause(state))
-            status, reason, exit_code = "lost", cause, 137
+            found = cause or (_of_the_original(state) if copied else cause_of_death(run, state))
+            status, reason, exit_code = "lost", found, 137
             ended = _number(state.get("heartbeat"))
         else:
             stalled = _stalled(state)
             if alive is None and (silence := _silence(state)) is not None:
-                reason = f"no heartbeat for {silence:.0f} s, and {state.get('host')} cannot be looked at from here"
+                reason = f"no heartbeat for {seconds_text(silence)}; {state.get('host')} cannot be looked at from here"
     return RunStatus(
         status=status,
         stalled=stalled,
@@ -116,7 +153,17 @@ def read_status(run: RunDirectory) -> RunStatus:
         created=_number(identity.get("created")),
         started=_number(state.get("started")),
         ended=ended,
+        earlier_seconds=_number(state.get("earlier_seconds")) if (attempt or 1) > 1 else 0.0,
+        silence=silence,
     )
+
+
+def trained_seconds(state: Mapping[str, Any]) -> float | None:
+    """What all attempts up to this one took, by the state that it left; None where that was not recorded."""
+    started, end = _number(state.get("started")), _number(state.get("ended")) or _number(state.get("heartbeat"))
+    first = state.get("attempt") == 1
+    earlier = 0.0 if first else _number(state.get("earlier_seconds"))
+    return None if started is None or end is None or earlier is None else earlier + max(0.0, end - started)
 
 
 def reconcile(run: RunDirectory) -> RunStatus:
@@ -167,22 +214,18 @@ def _without_state(run: RunDirectory, identity: Mapping[str, Any] | None) -> Run
     return RunStatus(status="damaged", attempt=attempt, created=created, damaged=what, reason=what)
 
 
-def _is_copy(run: RunDirectory, state: Mapping[str, Any]) -> bool:
-    """Whether the state tells of another directory's worker: nothing is written here, whoever lives or dies there."""
-    written, here = _int(state.get("directory")), run.inode
-    return None not in (written, here) and written != here and _silence(state) is not None
+def is_copy(run: RunDirectory, state: Mapping[str, Any], *, quiet: float = SILENT_SECONDS) -> bool:
+    """Whether the state tells of another directory's worker: nothing is written here, whoever lives or dies there.
+
+    Args:
+        quiet: seconds without a heartbeat from which on a directory that is another one is taken for a copy.
+    """
+    written, here, heartbeat = _int(state.get("directory")), run.inode, _number(state.get("heartbeat"))
+    return None not in (written, here, heartbeat) and written != here and time.time() - (heartbeat or 0.0) > quiet
 
 
 def _of_the_original(state: Mapping[str, Any]) -> str:
     return f"a copy of a run that was trained elsewhere (process {state.get('pid')} on {state.get('host')})"
-
-
-def _cause(state: Mapping[str, Any]) -> str:
-    if state.get("boot_id") != boot_id():
-        return "the machine was started anew while it ran"
-    if state.get("status") == "starting":
-        return "the worker ended before it began; its output says why"
-    return f"process {state.get('pid')} is gone: killed, or the machine ran out of memory"
 
 
 def _stalled(state: Mapping[str, Any]) -> bool:
@@ -196,7 +239,7 @@ def _stalled(state: Mapping[str, Any]) -> bool:
 def _silence(state: Mapping[str, Any]) -> float | None:
     heartbeat = _number(state.get("heartbeat"))
     silent = None if heartbeat is None else time.time() - heartbeat
-    return silent if silent is not None and silent > SILENT_SECONDS else None
+    return float(int(silent)) if silent is not None and silent > SILENT_SECONDS else None
 
 
 def _checkpoint(value: Any) -> str | None:

@@ -130,13 +130,11 @@ class RunTail:
         status = reconcile(self._run)
         changed = status != self._status
         self._status = status
-        told = (status.status, status.attempt, status.reason, status.stalled)
+        told = (status.word, status.status, status.attempt, None if status.silence else status.reason)
         if told != self._told:
             self._told = told
-            message: dict[str, Any] = {"run": self._reference, "status": status.status, "message": status.reason or ""}
-            if status.stalled:
-                message["stalled"] = True
-            self._pending.append(("status", message))
+            message = {"run": self._reference, "status": status.status, "message": status.reason or ""}
+            self._pending.append(("status", {**message, "word": status.word}))
         return changed
 
     def _read_events(self) -> list[Event]:

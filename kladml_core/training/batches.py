@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from kladml_core.errors import UnusableError
 from kladml_core.training.checkpoint_generators import capture_generators, restore_generators
 from kladml_core.training.device import batch_samples, to_device
 from kladml_core.training.sampling import batch_count, batch_length, epoch_order, micro_seed
+from kladml_core.training.signals import STOPPING
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ class TrainingBatches:
                 num_workers=self._workers,
                 generator=torch.Generator(),
                 pin_memory=self._device.type == "cuda",
+                worker_init_fn=_leave_signals_to_the_rank,
             )
             return
         for place in range(done, len(places)):
@@ -185,6 +188,12 @@ class _MicroBatches(Dataset[Any]):
             seed, epoch, rank = self._seeds
             _seed_data(micro_seed(seed, epoch, place, rank))
         return self._split.fetch(self._places[place])
+
+
+def _leave_signals_to_the_rank(_: int) -> None:
+    """A signal to the whole process group must not take the data away from the rank that is to save a checkpoint."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _seed_data(seed: int) -> None:

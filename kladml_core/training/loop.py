@@ -213,14 +213,15 @@ class Loop:
 
     def _stop(self, asked: Asked, metrics: dict[str, float] | None = None, *, best: bool = False) -> End:
         step, epoch = self.progress.step, self.progress.number
+        reason = self.requests.reason(asked)
         request = {key: value for key, value in (self.requests.stop_request or {}).items() if key in ("by", "host")}
-        self.writer.event("stop_requested", step=step, epoch=epoch, reason=asked.reason, **request)
-        self.writer.status("stopping", reason=asked.reason)
+        self.writer.event("stop_requested", step=step, epoch=epoch, reason=reason, **request)
+        self.writer.status("stopping", reason=reason)
         self._save_or_fail(metrics or {}, best=best)
         if asked.checkpoint:
             self.requests.honoured(control.CHECKPOINT)
         self.requests.honoured(control.STOP)
-        return End("stopped", asked.reason, asked.exit_code)
+        return End("stopped", reason, asked.exit_code)
 
     def _save_or_fail(self, metrics: dict[str, float], *, best: bool) -> None:
         failure = self._save(metrics, best=best, wait=True)

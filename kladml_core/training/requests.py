@@ -37,13 +37,6 @@ class Asked:
         """The worker's exit code when it ends for this."""
         return ExitCode(128 + self.signal) if self.signal else ExitCode.STOPPED
 
-    @property
-    def reason(self) -> str:
-        """Why it ends, in words."""
-        if self.signal:
-            return f"signal {Signals(self.signal).name}"
-        return "stop requested" if self.stop else "max_time"
-
 
 NOTHING = Asked()
 
@@ -109,6 +102,12 @@ class Requests:
                 stop = self.stop_request is not None
                 checkpoint = control.pending(self._folder, control.CHECKPOINT, self._attempt) is not None
         return Asked(self._signals.number, stop, checkpoint, now >= self._deadline, now >= self._save_at)
+
+    def reason(self, asked: Asked) -> str:
+        """Why the run ends, in words."""
+        if asked.signal:
+            return self._signals.reason if self._signals.orphaned else f"signal {Signals(asked.signal).name}"
+        return "stop requested" if asked.stop else "max_time"
 
     def saved(self) -> None:
         """Told of each checkpoint: the next one is due by the clock that much later."""

@@ -27,11 +27,13 @@ class StopSignals:
     Attributes:
         number: the first signal that came, 0 before one has.
         grace: seconds after the first signal until it counts as a second one; None waits for ever.
+        launcher: pid of the process that started this one and its like, where one did.
     """
 
     def __init__(self) -> None:
         self.number = 0
         self.grace: float | None = None
+        self.launcher: int | None = None
         self._before: dict[int, object] = {}
         self._wakeup_before = -1
         self._ends: tuple[socket.socket, socket.socket] | None = None
@@ -71,6 +73,16 @@ class StopSignals:
     def name(self) -> str:
         """`SIGTERM`, or an empty string before a signal has come."""
         return signal.Signals(self.number).name if self.number else ""
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether the launcher is gone: then this process is another one's child."""
+        return self.launcher is not None and os.getppid() != self.launcher
+
+    @property
+    def reason(self) -> str:
+        """Why a signal came, in words."""
+        return f"its launcher (process {self.launcher}) was killed" if self.orphaned else f"signal {self.name}"
 
     @contextmanager
     def raising(self) -> Iterator[None]:

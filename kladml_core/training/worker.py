@@ -6,6 +6,7 @@ not stay "running". Nothing heavy is imported here at module level: the signal h
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 import threading
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from kladml_core.backends.run_log import RunLog
-from kladml_core.errors import ExitCode, HangError, KladMLError, UnusableError
+from kladml_core.errors import ExitCode, HangError, UnusableError
+from kladml_core.runs import memory_kills
+from kladml_core.runs.process_tree import register
 from kladml_core.runs.rundir import RunDirectory
-from kladml_core.training import control, rank_failures
+from kladml_core.training import control, launcher_watch, rank_failures
 from kladml_core.training.console import outlast_a_full_disk
 from kladml_core.training.failures import Failure, describe, print_traceback
 from kladml_core.training.run_writer import NoWriter, RunWriter
@@ -46,6 +49,9 @@ def main(argv: list[str]) -> int:
         print(f"{run.path} is not a run: it has no attempt", file=sys.stderr)
         return ExitCode.UNUSABLE
     rank = int(os.environ.get("RANK", "0"))
+    faulthandler.enable()  # a crash of native code leaves its name in console.log
+    register(run, attempt, f"rank-{rank}")
+    launcher_watch.watch(run, attempt, signals)
     log = RunLog(run, attempt) if rank == 0 else None
     started = time.monotonic()
     ending = _Ending(log, started, rank, run.attempt_dir(attempt))
@@ -61,7 +67,10 @@ def main(argv: list[str]) -> int:
         if "RANK" in os.environ:
             _leave(code)  # other ranks may wait in a collective; Python's own exit would wait for them
         return code
-    return ending.ended(result)
+    code = ending.ended(result)
+    if rank and code:
+        launcher_watch.let_rank_0_end_first(run, attempt)
+    return code
 
 
 def _train(run: RunDirectory, attempt: int, writer: RunWriter, signals: StopSignals, ending: _Ending) -> FitResult:
@@ -78,6 +87,7 @@ class _Ending:
         self._started = started
         self._rank = rank
         self._folder = folder
+        self._kills = memory_kills.counters()
         self._once = threading.Lock()
         self._written = threading.Event()
 
@@ -93,15 +103,14 @@ class _Ending:
         """Training raised."""
         print_traceback(error)
         failure = describe(error)
-        reason = type(error).__name__ if not isinstance(error, KladMLError) else failure.message
         if self._log is None and not rank_failures.is_echo(error):
             rank_failures.leave(self._folder, self._rank, failure)
         elif self._log is not None and rank_failures.is_echo(error):
             found = rank_failures.find(self._folder, rank_failures.WAIT_SECONDS)
-            # Killed, or on a machine that is gone: then the broken connection is all there is to tell.
-            failure = found or replace(failure, message=f"another process of this run has gone: {failure.message}")
-            reason = failure.message
-        return self._fail(failure, reason, run)
+            failure = found or self._if_for_memory(rank_failures.of_the_gone(run, self._log.attempt, failure))
+        elif rank_failures.is_killed_loader(error):
+            failure = self._if_for_memory(failure)
+        return self._fail(failure, run)
 
     def hung(self, error: HangError, run: RunDirectory) -> NoReturn:
         """Nothing moves any more: this ends the process from the watchdog's thread."""
@@ -109,9 +118,17 @@ class _Ending:
         failure = describe(error)
         if self._log is None:
             rank_failures.leave(self._folder, self._rank, failure)
-        _leave(self._fail(failure, failure.message, run))
+        _leave(self._fail(failure, run))
 
-    def _fail(self, failure: Failure, reason: str, run: RunDirectory) -> int:
+    def _if_for_memory(self, failure: Failure) -> Failure:
+        """Another process was killed: for lack of memory, where the kernel has counted that."""
+        struck = memory_kills.struck_since(self._kills)
+        if not struck:
+            return failure
+        message = f"{failure.message} ({struck} since this attempt began)"
+        return replace(failure, message=message, exit_code=ExitCode.OUT_OF_MEMORY)
+
+    def _fail(self, failure: Failure, run: RunDirectory) -> int:
         fields = failure.to_event()
         code = fields.pop("exit_code")
         if self._log is not None and code == ExitCode.OUT_OF_MEMORY:
@@ -119,7 +136,7 @@ class _Ending:
             at = {"step": state.get("step"), "epoch": state.get("epoch")}
             self._log.event("out_of_memory", message=failure.message, hint=failure.hint, **at)
         _explain(failure)
-        self._write("run_failed", "failed", code, reason=reason, resumable=_has_checkpoint(run), **fields)
+        self._write("run_failed", "failed", code, reason=failure.message, resumable=_has_checkpoint(run), **fields)
         return int(code)
 
     def at_once(self, code: int) -> None:
@@ -128,7 +145,7 @@ class _Ending:
         found = rank_failures.find(self._folder) if self._log is not None else None
         if found is not None and self._log is not None:
             # The signal was the launcher's, which ends all ranks when one has failed.
-            _leave(self._fail(found, found.message, self._log.run))
+            _leave(self._fail(found, self._log.run))
         resumable = self._log is not None and _has_checkpoint(self._log.run)
         self._write("run_stopped", "stopped", code, reason="ended at once", resumable=resumable)
         _leave(code)

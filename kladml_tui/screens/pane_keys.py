@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from textual.screen import Screen
@@ -15,6 +16,7 @@ from kladml_tui.view_state import ViewState
 if TYPE_CHECKING:
     from textual.widgets import Input
 
+    from kladml_core.runs.rundir import RunDirectory
     from kladml_tui.widgets.main_pane import MainPane
     from kladml_tui.widgets.preview import Preview
     from kladml_tui.widgets.run_view import RunView
@@ -63,6 +65,23 @@ class PaneKeys(Screen[None]):
     def preview(self) -> Preview:
         """What is shown where there are no runs."""
         return cast("Preview", self.query_one("#preview"))
+
+    @property
+    def run_here(self) -> RunDirectory | None:
+        """The run under the cursor, when runs are on the screen."""
+        return self.runs.current if self.ready and self.runs.display else None
+
+    @property
+    def config_here(self) -> Path | None:
+        """The config under the cursor of the tree."""
+        node = self.nodes.node
+        return node.path if node is not None and node.kind == "config" else None
+
+    async def ask(self, question: str, answers: list[tuple[str, str]]) -> str:
+        """Asks, and returns the key of the answer."""
+        from kladml_tui.screens.ask import Ask
+
+        return await self.app.push_screen_wait(Ask(question, answers))
 
     @property
     def pane(self) -> str:

@@ -61,7 +61,7 @@ class QueueKeys(RunKeys):
     @work(group="stop", exit_on_error=False)
     async def _take_out(self, run: RunDirectory) -> None:
         question = f"Take {run.reference} out of the queue?\n\nIt stops before it began."
-        if await self._ask(question, [("s", "take it out")]) == "s" and await self._try(
+        if await self.ask(question, [("s", "take it out")]) == "s" and await self._try(
             self._acts.take_out, run, "Not taken out"
         ):
             self.action_look()

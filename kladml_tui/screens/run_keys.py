@@ -1,9 +1,8 @@
-"""What is done with configs and runs on the workbench: train, edit, stop, resume. Threads do the work."""
+"""What is done with configs and runs on the workbench: train, edit, resume. Threads do the work."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from textual.binding import Binding
 
 from kladml_core.errors import KladMLError
 from kladml_tui.commands import BY_ID, Scope
-from kladml_tui.screens.pane_keys import PaneKeys
+from kladml_tui.screens.stop_keys import STOP_ACTIONS, StopKeys
 from kladml_tui.text import notice
 
 if TYPE_CHECKING:
@@ -25,11 +24,11 @@ if TYPE_CHECKING:
     from kladml_core.settings import Settings
 
 _ON_CONFIG = frozenset({"train", "edit", "external"})
-_ON_RUN = frozenset({"stop", "terminate", "resume", "tab"})
+_ON_RUN = frozenset({"resume", "tab"}) | STOP_ACTIONS
 _WARNING_SECONDS = 15.0
 
 
-class RunKeys(PaneKeys):
+class RunKeys(StopKeys):
     """The actions on what is under the cursor."""
 
     settings: Settings
@@ -37,7 +36,6 @@ class RunKeys(PaneKeys):
 
     def __init__(self) -> None:
         super().__init__()
-        self._asked: dict[str, float] = {}
         self._copies: dict[Path, RunDirectory] = {}
         """Configs that were opened as copies of a run's."""
 
@@ -50,38 +48,21 @@ class RunKeys(PaneKeys):
         return self._may(action) if action in _ON_RUN else True
 
     def _may(self, action: str) -> bool:
+        if action in STOP_ACTIONS:
+            return self.may_stop(action)
         run = self.run_here
         line = self.runs.line_of(run.reference) if run is not None else None
         if run is None or action == "tab":
             return run is not None
         if line is None:
             return False
-        if action in ("stop", "terminate"):
-            return line.status.live
         return line.resumable
-
-    @property
-    def run_here(self) -> RunDirectory | None:
-        """The run under the cursor, when runs are on the screen."""
-        return self.runs.current if self.runs.display else None
-
-    @property
-    def config_here(self) -> Path | None:
-        """The config under the cursor of the tree."""
-        node = self.nodes.node
-        return node.path if node is not None and node.kind == "config" else None
 
     @property
     def _acts(self) -> ModuleType:
         from kladml_tui import run_actions  # here and in the next ones: not needed before the first frame
 
         return run_actions
-
-    async def _ask(self, question: str, answers: list[tuple[str, str]]) -> str:
-        """Asks, and returns the key of the answer."""
-        from kladml_tui.screens.ask import Ask
-
-        return await self.app.push_screen_wait(Ask(question, answers))
 
     # Configs
 
@@ -107,7 +88,7 @@ class RunKeys(PaneKeys):
     async def _offer_editor(self, error: KladMLError, config: Path) -> None:
         path, line = self._acts.place_of(error, self.settings.root) or (config, None)
         where = f"open {path.name} at line {line}" if line else f"open {path.name}"
-        answer = await self._ask(f"Not launched\n\n{error}", [("e", where)])
+        answer = await self.ask(f"Not launched\n\n{error}", [("e", where)])
         if answer == "e":
             self.open_editor(path, line)
 
@@ -141,49 +122,12 @@ class RunKeys(PaneKeys):
 
     # Runs
 
-    @work(group="stop", exit_on_error=False)
-    async def action_stop(self) -> None:
-        """Asks, then asks the run to stop; of a run that was asked already, says what further can be done."""
-        run = self.run_here
-        if run is None:
-            return
-        asked = self._asked.get(run.reference)
-        line = self.runs.line_of(run.reference)
-        if asked is not None or (line is not None and line.status.status == "stopping"):
-            await self._ask_terminate(run, asked)
-            return
-        question = f"Stop {run.reference}?\n\nIt saves a checkpoint at its next step and can be resumed from there."
-        if await self._ask(question, [("s", "stop it")]) != "s":
-            return
-        if await self._try(self._acts.stop, run, "Not stopped"):
-            self._asked[run.reference] = time.monotonic()
-            notice(self.app, f"{run.ref.run} is asked to stop. S sends a signal if it does not.", title="Stopping")
-
-    @work(group="stop", exit_on_error=False)
-    async def action_terminate(self) -> None:
-        """Asks, then sends SIGTERM."""
-        run = self.run_here
-        if run is not None:
-            await self._ask_terminate(run, self._asked.get(run.reference))
-
-    async def _ask_terminate(self, run: RunDirectory, asked: float | None) -> None:
-        from kladml_tui.run_line import duration
-
-        since = f"It was asked to stop {duration(time.monotonic() - asked)} ago.\n" if asked is not None else ""
-        question = f"Send SIGTERM to {run.reference}?\n\n{since}It saves a checkpoint; a second one ends it at once."
-        if await self._ask(question, [("S", "send it")]) != "S":
-            return
-        if await self._try(self._acts.send_term, run, "Not signalled"):
-            self._asked.setdefault(run.reference, time.monotonic())
-            notice(self.app, f"SIGTERM was sent to {run.ref.run}.", title="Stopping")
-
     @work(group="launch", exit_on_error=False)
     async def action_resume(self) -> None:
         """Starts the run's next attempt."""
         run = self.run_here
         if run is None:
             return
-        self._asked.pop(run.reference, None)
         if await self._try(lambda run: self._acts.resume(run, self.settings.root), run, "Not resumed"):
             notice(self.app, f"{run.reference} goes on from its newest checkpoint.", title="Resumed")
             await self._tell_warnings(run)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 SETTLE_SECONDS = 0.12
 """How long the cursor must rest on a run before its curves are read."""
-_COUNTED = ("running", "starting", "stopping", "queued")
+_COUNTED = ("running", "stalled", "silent", "starting", "stopping", "queued")
 
 
 class Workbench(NoticesKeys, PruneKeys, QueueKeys, RepeatKeys):
@@ -111,7 +111,7 @@ class Workbench(NoticesKeys, PruneKeys, QueueKeys, RepeatKeys):
     def _count(self) -> None:
         counts = dict.fromkeys(_COUNTED, 0)
         for reference in self.look.live:
-            counts[self.look.states[reference].status] += 1
+            counts[self.look.states[reference].word] += 1
         shown = tuple((name, number) for name, number in counts.items() if number)
         self.status.show(counts=shown, busy="" if self.look.complete else "looking…")
 
@@ -242,7 +242,10 @@ class Workbench(NoticesKeys, PruneKeys, QueueKeys, RepeatKeys):
         for message in batch.statuses:
             known = states.get(message["run"])
             if known is not None:
-                states[message["run"]] = replace(known, status=message["status"], live=message["status"] in LIVE)
+                status, word = message["status"], message.get("word", message["status"])
+                states[message["run"]] = replace(
+                    known, status=status, live=status in LIVE, standstill=word if word != status else ""
+                )
         if states != self.look.states:
             self.look = replace(self.look, states=states)
             self.nodes.show(self.look)

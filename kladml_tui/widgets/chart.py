@@ -72,18 +72,22 @@ class Chart(Widget, can_focus=True):
         self._next_draw = 0.0
         self._waiting: Timer | None = None
 
-    def show(self, curves: Sequence[Curve], marks: Sequence[Mark] = (), epochs: Epochs = ()) -> None:
+    def show(
+        self, curves: Sequence[Curve], marks: Sequence[Mark] = (), epochs: Epochs = (), *, ended: bool = False
+    ) -> None:
         """Show these curves and marks from now on.
 
         Args:
             curves: Later ones are drawn over earlier ones.
             marks: Non-finite values of the curves are marked without being named here.
             epochs: (step at its end, number) of each finished epoch, rising; with them x can be the epoch.
+            ended: Nothing more will come: where there is no value now, there will be none.
         """
         view = self._scene.view
         if view.axis == "epoch" and not epochs:
             view = replace(view, axis="step")
         scene = replace(self._scene, curves=tuple(curves), marks=tuple(marks), epochs=tuple(epochs), view=view)
+        scene = replace(scene, nothing="no values" if ended else Scene.nothing)
         if scene.shows_the_same_as(self._scene):
             return
         self._scene = scene

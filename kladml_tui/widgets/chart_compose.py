@@ -23,7 +23,6 @@ from kladml_tui.widgets.chart_scale import duration, epoch_at, number
 from kladml_tui.widgets.chart_scene import Curve, Scene
 from kladml_tui.widgets.chart_view import Limits
 
-NO_VALUES = "no values yet"
 _SMALLEST = (12, 4)
 
 
@@ -50,7 +49,7 @@ class Composer:
         data = scene.data_limits()
         if data is None or width < _SMALLEST[0] or height < _SMALLEST[1]:
             self.picture = None
-            self._strips = message(NO_VALUES if data is None else "", width, height, styles[MUTED])
+            self._strips = message(scene.nothing if data is None else "", width, height, styles[MUTED])
             return self._strips
         shown = [self._as_viewed(curve, scene) for curve in scene.curves]
         self._smoothed = {id(old): (old, new) for (old, new) in self._smoothed.values() if old in

@@ -51,6 +51,8 @@ class Scene:
     """(step at its end, number) of each finished epoch, rising."""
     view: View = _ALL
     drawing: Drawing = "braille"
+    nothing: str = "no values yet"
+    """What stands there while there is no value."""
 
     def data_limits(self) -> Limits | None:
         """Return the least and the greatest x of all curves, None while there is no value."""
@@ -75,4 +77,4 @@ class Scene:
         return keys(self) == keys(other) and self._rest() == other._rest()
 
     def _rest(self) -> tuple[object, ...]:
-        return self.marks, self.epochs, self.view, self.drawing
+        return self.marks, self.epochs, self.view, self.drawing, self.nothing

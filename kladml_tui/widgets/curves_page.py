@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from kladml_tui.text import one_line
+from kladml_tui.text import one_line, shorten
 from kladml_tui.text import width as cells_of
 from kladml_tui.widgets.event_list import EventList
 
@@ -108,6 +108,7 @@ class CurvesPage(Vertical):
             curve_group.curves(names, snapshot.series),
             curve_group.marks(snapshot.landmarks, names),
             snapshot.landmarks.epochs,
+            ended=not snapshot.status.live,
         )
         self.query_one("#recent", EventList).show(snapshot.events)
         self._show_groups()
@@ -116,11 +117,20 @@ class CurvesPage(Vertical):
         if self._snapshot is not None and self._chart is not None and self.size.width:
             self.query_one("#groups", Static).update(self._group_line(self.size.width))
 
+    def _why_nothing(self) -> tuple[str, str]:
+        """What to say in the curves' place, and its colour."""
+        status = self._snapshot.status if self._snapshot is not None else None
+        if status is None or status.live:
+            return "no values yet", "$muted"
+        told = f"{status.status}: {status.why}" if status.why else f"{status.status} without a value"
+        return told, f"$state-{status.status}"
+
     def _group_line(self, width: int) -> Content:
         """The groups; where not all fit, which of how many is chosen, and then from the start or from that one."""
         names = list(self._groups)
         if not names:
-            return Content.styled(" no values yet", "$muted")
+            words, style = self._why_nothing()
+            return Content.styled(shorten(f" {words}", width), style)
         chosen = names.index(self._group) if self._group in names else 0
         parts: list[tuple[str, str]] = []
         first = 0

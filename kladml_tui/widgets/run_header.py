@@ -23,6 +23,15 @@ class RunHeader(Widget):
         super().__init__(id=id)
         self._line: RunLine | None = None
         self._said = ""
+        self._stops: dict[str, str] = {}
+
+    def show_stop(self, reference: str, text: str) -> None:
+        """How the stopping of a run stands, on the screen or not; an empty text when it is over."""
+        if text != self._stops.get(reference, ""):
+            self._stops[reference] = text
+            if not text:
+                del self._stops[reference]
+            self.refresh()
 
     def show(self, line: RunLine | None, *, said: str = "") -> None:
         """Shows a run; `said` is what stands there while nothing is known of it."""
@@ -58,12 +67,10 @@ class RunHeader(Widget):
     def _more(self, line: RunLine) -> list[list[tuple[str, str]]]:
         status = line.status
         found: list[list[tuple[str, str]]] = []
-        why = status.damaged or status.reason
-        if (
-            why
-            and status.status != "finished"
-            and (not status.live or line.status.stalled or status.status == "stopping")
-        ):
+        if line.reference in self._stops:
+            found.append([(self._stops[line.reference], "$foreground")])
+        why = status.why
+        if why:
             code = f" (exit {status.exit_code})" if status.exit_code not in (None, 0) else ""
             found.append([(one_line(why) + code, "$foreground")])
         elif status.status == "starting" and status.phase not in (None, "starting"):
@@ -91,8 +98,8 @@ class RunHeader(Widget):
             found.append([("took " if not status.live else "", "$muted"), (duration(line.took), "$muted")])
         if line.pace and status.status == "running":
             found.append([(f"{number(line.pace)} steps/s", "$muted")])
-        if status.status == "finished" and why:
-            found.append([(one_line(why).replace("_", " "), "$muted")])
+        if status.status == "finished" and status.reason:
+            found.append([(one_line(status.reason).replace("_", " "), "$muted")])
         # At the end, where its coming and going moves nothing else.
         if status.status == "running" and status.phase not in (None, "training"):
             found.append([(one_line(status.phase), "$muted")])

@@ -104,6 +104,10 @@ class RunView(Vertical):
         if started:
             self._read_page()
 
+    def show_stop(self, reference: str, text: str) -> None:
+        """How the stopping of a run stands; an empty text when it is over."""
+        self.query_one(RunHeader).show_stop(reference, text)
+
     def show_snapshot(self, snapshot: RunSnapshot) -> None:
         """What was followed of the run on the screen."""
         self._snapshot = snapshot

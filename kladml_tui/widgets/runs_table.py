@@ -130,7 +130,7 @@ class RunsTable(RowList):
         self._states = states
         self.redraw(moved)
         # A run whose status is another now is read again when it is in sight.
-        stale = [ref for ref, line in self._lines.items() if self._word(ref) not in ("", line.status.status)]
+        stale = [ref for ref, line in self._lines.items() if self._word(ref) not in ("", line.word)]
         self._asked.difference_update(stale)
         self._choose()
         self._ask()
@@ -175,7 +175,7 @@ class RunsTable(RowList):
 
     def _word(self, reference: str) -> str:
         state = self._states.get(reference)
-        return state.status if state is not None else ""
+        return state.word if state is not None else ""
 
     def _words(self, reference: str) -> str:
         return _words(self._states, reference)
@@ -304,7 +304,7 @@ def _figure(line: RunLine) -> str:
 
 
 def _why(line: RunLine) -> str:
-    if line.status.status in ("failed", "lost", "damaged", "stopped") or line.status.stalled:
-        return line.status.damaged or line.status.reason or ""
+    if line.status.why and line.status.status != "stopping":
+        return line.status.why
     told = line.status.live and line.status.phase in ("preflight", "compiling", "validating", "finishing")
     return line.status.phase or "" if told else ""

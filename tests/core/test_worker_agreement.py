@@ -87,7 +87,7 @@ def test_a_rank_that_is_killed_fails_the_run(undisturbed: Ended, workspace: Path
     ended = struck(workspace, 1, "SIGKILL")
     assert ended.codes == (1, -signal.SIGKILL), ended.output
     assert (ended.status, ended.terminal["exit_code"], ended.terminal["resumable"]) == ("failed", 1, True)
-    assert "another process of this run has gone" in ended.terminal["message"]
+    assert ended.terminal["message"].startswith("rank 1 (process ") and "has gone: killed" in ended.terminal["message"]
     assert_same_end(undisturbed, resumed(ended, workspace))
 
 

@@ -150,9 +150,10 @@ def test_killing_the_follower_changes_nothing_and_another_can_watch(workspace: P
     watcher.communicate(timeout=END_SECONDS)
     assert watcher.returncode == 130 and goes_on(run)
 
-    stopped = kladml("stop", "1", "--wait", "--json", cwd=workspace)
-    (line,) = json_lines(stopped.stdout)
-    assert (line["status"], line["exit_code"]) == ("stopped", 75)
+    stopped = kladml("stop", "1", "--json", cwd=workspace)
+    assert stopped.returncode == 0, stopped.stderr
+    line = json_lines(stopped.stdout)[-1]
+    assert (line["outcome"], line["status"], line["exit_code"], line["processes"]) == ("ended", "stopped", 75, 0)
 
 
 def test_a_killed_worker_is_lost_and_its_follower_says_so(workspace: Path) -> None:

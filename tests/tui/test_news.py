@@ -136,7 +136,7 @@ async def test_a_run_that_stands_still_is_told_once_however_its_words_change(tmp
         told = []
         for stalled in (True, True, False, True):
             message = {"run": "r", "status": "running", "message": f"no heartbeat for {len(told)} s"}
-            publish("status", {**message, "stalled": True} if stalled else message)
+            publish("status", {**message, "word": "stalled"} if stalled else message)
             batch = app.monitor.drain()
             assert batch is not None
             told.append([event["kind"] for event in batch.news])

@@ -88,7 +88,7 @@ async def test_a_run_is_trained_watched_stopped_and_resumed_by_keys(tmp_path: Pa
     assert read_status(run).status == "stopped"
 
 
-async def test_stop_asks_and_writes_a_request_and_no_signal(tmp_path: Path) -> None:
+async def test_stop_asks_writes_a_request_and_takes_it_back(tmp_path: Path) -> None:
     workspace = workspace_in(tmp_path / "w")
     path = a_run(workspace, status="running")
     app = KladMLApp(workspace)
@@ -99,12 +99,18 @@ async def test_stop_asks_and_writes_a_request_and_no_signal(tmp_path: Path) -> N
         assert not list((path / "control").iterdir())
         await pilot.press("s")
         await until(pilot, (path / "control" / "stop.json").exists)
-        await shows(pilot, "asked to stop")
+        await shows(pilot, "only asked, ", "u undoes")
         assert json.loads((path / "control" / "stop.json").read_text())["attempt"] == 1
-        # A second press goes on to the next rung, which asks too.
+        # A second press says what can be done now; the run is this process, to which the app sends no signal.
         await pilot.press("s")
-        await shows(pilot, "Send SIGTERM to", "It was asked to stop")
+        await shows(pilot, "run_0001: asked to stop; waiting", "send SIGTERM now", "let it go on")
         await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.workbench)
+        await shows(pilot, "u undo stop")
+        await pilot.press("u")
+        await until(pilot, lambda: not (path / "control" / "stop.json").exists())
+        await shows(pilot, "Not stopped", "withdrawn")
+        await until(pilot, lambda: "u undo stop" not in screen_text(app))
 
 
 async def test_resuming_from_a_checkpoint_that_is_gone_is_one_notice(tmp_path: Path) -> None:
