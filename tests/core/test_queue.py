@@ -17,7 +17,7 @@ import pytest
 
 from kladml_core.backends.run_log import RunLog
 from kladml_core.errors import KladMLError, UnusableError
-from kladml_core.runs import background, queue_list
+from kladml_core.runs import background, queue, queue_list
 from kladml_core.runs.files import write_json
 from kladml_core.runs.launch import prepare
 from kladml_core.runs.processes import is_alive
@@ -28,6 +28,7 @@ from kladml_core.runs.ref import all_runs
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import read_status
 from kladml_core.settings import load_settings
+from tests.core.small_scheduler import GPUS, pretended_gpus
 from tests.core.small_worker import FAILS
 from tests.waiting import wait_for
 
@@ -204,6 +205,25 @@ def test_two_slots_run_two_at_a_time(lab: Path) -> None:
     held.unlink()
     wait_until_empty(lab)
     assert sorted(began(lab)) == ["run_0001", "run_0002", "run_0003"]
+
+
+def test_each_run_gets_a_gpu_of_its_own_by_uuid(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(GPUS, "2")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(queue, "gpus", pretended_gpus)
+    held = hold(lab)
+    add(lab, 3, "launch.device=auto")
+    wait_for(lambda: len(began(lab)) == 2, 60)
+    run = run_named(lab, "run_0001")
+    record = run.read_attempt(1) or {}
+    given = record["environment"]["values"]
+    assert record["devices"] == [given["CUDA_VISIBLE_DEVICES"]] and given["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert shown(lab)[-1] == ("run_0003", "queued")
+    held.unlink()
+    wait_until_empty(lab)
+    lines = [line.split() for line in (lab / "began.txt").read_text().splitlines()]
+    assert sorted(words[2] for words in lines[:2]) == ["GPU-0", "GPU-1"]
+    assert lines[2][0].endswith("run_0003") and lines[2][2] in ("GPU-0", "GPU-1")
 
 
 def test_a_run_that_fails_stays_with_its_reason_the_next_goes_on_and_retry_is_a_new_run(lab: Path) -> None:
