@@ -149,9 +149,10 @@ def drop_item(data: Path, number: int) -> None:
 
 def drop_damaged(data: Path) -> None:
     """Removes what this user's process left half-made when it died. Only inside `changing`."""
-    for path in queue_dir(data).glob("[0-9]*.json"):
+    for path in queue_dir(data).iterdir():
         with suppress(OSError):
-            if path.stat().st_uid == os.getuid() and path.stat().st_size == 0:
+            empty_item = path.suffix == ".json" and path.stat().st_size == 0
+            if path.stat().st_uid == os.getuid() and (empty_item or path.suffix == ".tmp"):
                 path.unlink()
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,31 @@ def test_a_long_log_is_put_aside(tmp_path: Path, module: Path) -> None:
 def test_the_command_only_forks_and_ends(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "kladml_core.runs.background", "this"]
     assert subprocess.run(words, timeout=60, stdout=subprocess.DEVNULL).returncode == 0
+
+
+def test_who_inherits_the_lock_keeps_others_out_when_its_taker_is_gone(tmp_path: Path) -> None:
+    taker = (
+        "import subprocess, sys; from pathlib import Path; from kladml_core.runs.background import exclusive\n"
+        "with exclusive(Path(sys.argv[1]), 'items') as lock:\n"
+        "    print(subprocess.Popen(['sleep', '100'], pass_fds=(lock,), stdout=subprocess.DEVNULL).pid, flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    words = [sys.executable, "-c", taker, str(tmp_path)]
+    inside = threading.Event()
+
+    def enter() -> None:
+        with exclusive(tmp_path, "items"):
+            inside.set()
+
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        process.kill()
+    try:
+        thread = threading.Thread(target=enter)
+        thread.start()
+        assert not inside.wait(0.5), "the child still holds it"
+    finally:
+        os.kill(child, signal.SIGKILL)
+    assert inside.wait(60)
+    thread.join()
