@@ -40,8 +40,10 @@ def stop(
     It returns when no process of the run is left. Ctrl-C leaves the run alone where it was only asked so far. Exit code
     3 means that it still runs: it is on another machine, inside a notebook, or held by the system.
     """
+    from kladml_core.runs.status import read_status
+
     directory: RunDirectory = find(context, run, workspace)
-    if not wait:
+    if not wait or read_status(directory).status == "queued":  # what waits has no process: it leaves the queue at once
         _ask(directory, json=json)
         return
     raise typer.Exit(_climb(directory, now=now, ask=ask, term=term, json=json))
@@ -52,11 +54,12 @@ def _ask(run: RunDirectory, *, json: bool) -> None:
     from kladml_core.runs.stop import request_stop
 
     request_stop(run, by=BY)
+    status = reconcile(run)
     if json:
-        status = reconcile(run)
         print_json({"run": run.reference, "status": status.status, "exit_code": status.exit_code})
     else:
-        print_rows(("run", "status"), [(run.reference, "asked to stop")])
+        words = "asked to stop" if status.live else f"{status_words(status)}: {status.why or status.reason}"
+        print_rows(("run", "status"), [(run.reference, words)])
 
 
 def _climb(run: RunDirectory, *, now: bool, ask: float | None, term: float | None, json: bool) -> int:
