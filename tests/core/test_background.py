@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from kladml_core.errors import UnusableError
-from kladml_core.runs.background import ensure, exclusive, hold, holder, log_file
+from kladml_core.runs.background import LOG_BYTES, ensure, exclusive, hold, holder, log_file
 from kladml_core.runs.processes import is_alive
 from tests.waiting import wait_for
 
 HOLDER = """
 import signal, sys
 from pathlib import Path
-from kladml_core.runs.background import ensure, exclusive, hold, holder, log_file
+from kladml_core.runs.background import hold
 held = hold(Path(sys.argv[1]), "queue")
 print("held" if held else "taken", flush=True)
 if held:
