@@ -203,11 +203,14 @@ def _without_state(run: RunDirectory, identity: Mapping[str, Any] | None) -> Run
             created = run.path.stat().st_mtime
         except OSError:
             return RunStatus(status="damaged", damaged="the directory is gone")
-    if time.time() - created < GRACE_SECONDS and not run.state_json.exists():
+    exists = run.state_json.exists()
+    if exists and identity is not None and (run.read_state() or {}).get("status") in STATUSES:
+        return read_status(run)  # the worker has just written its first one
+    if time.time() - created < GRACE_SECONDS and not exists:
         return RunStatus(status="starting", attempt=attempt, created=created)
     if identity is None:
         what = "run.json is missing or damaged"
-    elif run.state_json.exists():
+    elif exists:
         what = "state.json is damaged"
     else:
         what = "it was never started: state.json is missing"
