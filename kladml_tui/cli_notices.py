@@ -55,7 +55,7 @@ def try_command(
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Runs the command of kladml.yaml with an event that says `test`; prints what it wrote and exits with its code."""
+    """Runs the command of kladml.yaml with an event that says `test`; prints what it wrote; 1 where it failed."""
     from kladml_core.runs.notices import rehearse
 
     event, ran = rehearse(settings_of(choose_workspace(workspace or above(context))), kind)
@@ -64,4 +64,4 @@ def try_command(
     else:
         print(inert(ran.output.rstrip("\n"), newlines=True))
         print(inert(str(ran).partition("\n")[0]), file=sys.stderr)
-    raise typer.Exit(ExitCode.FAILED if ran.exit_code is None else ran.exit_code)
+    raise typer.Exit(ExitCode.FINISHED if ran.exit_code == 0 else ExitCode.FAILED)

@@ -14,7 +14,8 @@ _NAME = re.compile(r"step-\d{10,}")
 def read_pins(run: RunDirectory) -> frozenset[str] | None:
     """The names of the pinned checkpoints, be they there or not.
 
-    In notes that are damaged every checkpoint's name counts: it is better to keep one too many.
+    In notes that are damaged every checkpoint's name counts: it is better to keep one too many. Where none is left in
+    them, what was pinned cannot be known.
 
     Returns:
         The names; None where there are notes that cannot be read at all, so that any checkpoint may be pinned.
@@ -30,7 +31,7 @@ def read_pins(run: RunDirectory) -> frozenset[str] | None:
     try:
         pinned = parse(text, str(run.notes), empty_ok=True).data.get(KEY)
     except ConfigError:
-        return frozenset(_NAME.findall(text))
+        return frozenset(_NAME.findall(text)) or None
     # A person may write one name, or the bare number of a step.
     found = pinned if isinstance(pinned, list) else [pinned]
     steps = [f"step-{one:010d}" for one in found if isinstance(one, int) and not isinstance(one, bool) and one >= 0]
@@ -52,9 +53,12 @@ def pin(run: RunDirectory, checkpoint: str, *, pinned: bool = True) -> str:
         ConfigError: the notes are damaged; they are left alone.
     """
     from kladml_core.config.edit_key import set_key
+    from kladml_core.config.load import read
 
     before = read_pins(run)
     if before is None:
+        if run.notes.is_file():
+            read(run.notes, empty_ok=True)  # says where they are damaged
         raise UnusableError(f"cannot read {run.notes}", hint="look at its permissions")
     name = _named(run, checkpoint, before if not pinned else frozenset())
     after = before | {name} if pinned else before - {name}

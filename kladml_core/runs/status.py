@@ -114,7 +114,7 @@ def read_status(run: RunDirectory) -> RunStatus:
     stalled = False
     silence = None
     if status == "queued" and not is_queued(run, state):
-        status, reason, exit_code = "lost", "it was queued and never began: its place in the queue is gone", 137
+        status, reason, exit_code = "lost", "it was queued, and its place in the queue is gone or damaged", 137
     elif status in LIVE and status != "queued":
         copied = is_copy(run, state)
         alive = False if copied else is_alive(state)

@@ -60,6 +60,7 @@ def test_pins_are_read_however_they_are_written(tmp_path: Path, notes: str, pinn
 def test_damaged_notes_are_left_as_they_are(tmp_path: Path) -> None:
     run = a_run(tmp_path)
     run.notes.write_text("note: [open\n")
+    assert read_pins(run) is None, "nobody knows what was pinned, so nothing may go"
     with pytest.raises(ConfigError, match=r"notes\.yaml:"):
         pin(run, "10")
     assert run.notes.read_text() == "note: [open\n"

@@ -15,10 +15,10 @@ from kladml_core.errors import ConfigError, UnusableError
 from kladml_core.runs import machines
 from kladml_core.runs.events import read_events
 from kladml_core.runs.launch import launch, prepare, resume
+from kladml_core.runs.process_tree import ProcessTree
 from kladml_core.runs.queue import enqueue
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import read_status
-from kladml_core.runs.stop import terminate
 from kladml_core.training import device
 from tests.core.trainer_workspace import CONFIG, make_workspace, merged
 from tests.waiting import wait_for
@@ -155,7 +155,8 @@ def test_a_machine_joins_only_a_run_that_waits_for_it(
             launch(prepare(file, workspace=root, overrides=second))
         assert read_status(run).status == "starting"
     finally:
-        terminate(run, signal.SIGKILL)
+        for member in ProcessTree(run, 1).look():
+            member.signal(signal.SIGKILL)
 
 
 def _end(run: RunDirectory, status: str) -> None:

@@ -15,7 +15,7 @@ def test_a_try_runs_the_command_with_a_marked_event(workspace: Path) -> None:
     done = kladml("notices", "test", "run_failed", cwd=workspace)
     event = json.loads(done.stdout)
     assert (event["kind"], event["test"]) == ("run_failed", True)
-    assert done.returncode == 4
+    assert done.returncode == 1
     assert "exit code 4" in done.stderr
 
 
