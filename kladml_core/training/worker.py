@@ -51,11 +51,11 @@ def main(argv: list[str]) -> int:
     rank = int(os.environ.get("RANK", "0"))
     faulthandler.enable()  # a crash of native code leaves its name in console.log
     register(run, attempt, f"rank-{rank}")
-    launcher_watch.watch(run, attempt, signals)
     log = RunLog(run, attempt) if rank == 0 else None
     started = time.monotonic()
     ending = _Ending(log, started, rank, run.attempt_dir(attempt))
     signals.on_second(ending.at_once)
+    launcher_watch.watch(run, attempt, signals, ending.at_once)
     try:
         if log is not None:
             control.remove_stale(run.control, attempt)

@@ -113,6 +113,21 @@ def test_a_rank_that_hangs_ends_all(undisturbed: Ended, workspace: Path, rank: i
     assert_same_end(undisturbed, resumed(ended, workspace))
 
 
+def test_a_rank_that_fails_before_the_ranks_have_met_ends_all_and_is_told(workspace: Path) -> None:
+    (workspace / "halves.py").write_text(
+        "import os\nimport models\n\n\ndef load():\n    if os.environ['RANK'] == '1':\n"
+        "        raise FileNotFoundError('no such data')\n    return models.load()\n"
+    )
+    run = new_run(workspace, {**CHANGE, "data": {"target": "halves:load"}})
+    began = time.monotonic()
+    # As under a launcher, whose presence the ranks know by this variable.
+    ended = work(run, workspace, processes=2, TORCHELASTIC_RUN_ID="of-this-test")
+    assert time.monotonic() - began < PROMPT
+    assert ended.codes == (3, 3), ended.output
+    assert (ended.status, ended.terminal["exit_code"]) == ("failed", 3)
+    assert ended.terminal["message"].startswith("rank 1: the data cannot be made: FileNotFoundError: no such data")
+
+
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("what", ["SIGTERM", "raise", "SIGKILL"])
