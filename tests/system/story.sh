@@ -110,6 +110,7 @@ YAML
     sees '1 running'
     show_run
     wait_for "no checkpoint was written" bash -c "ls -d '$run'/checkpoints/step-* >/dev/null 2>&1"
+    sees 's stop' # the footer offers it once the run under the cursor is known to be live
     press s
     sees 'checkpoint at its next step'
     press s
@@ -121,6 +122,7 @@ YAML
     say "resume it in the app"
     local stopped
     stopped=$(steps)
+    sees 'r resume'
     press r
     wait_for "the run was not resumed" is status running
     wait_for "the resumed run never stepped" further "$stopped"
