@@ -82,10 +82,14 @@ def add(
 @queue_commands.command("list")
 def list_queue(context: typer.Context, workspace: Workspace = None, json: Json = False) -> None:
     """Lists what runs, what waits and what failed."""
+    from kladml_core.runs.queue_items import damaged_items
     from kladml_core.runs.queue_list import ensure_scheduler, entries, is_paused
 
     settings = _settings(context, workspace)
     ensure_scheduler(settings)
+    for path in damaged_items(settings.data):
+        hint = "queue the run again with `kladml-tui queue add RUN`, and remove the file"
+        print(inert(f"kladml-tui: {path} is damaged: {hint}"), file=sys.stderr)
     found, paused = entries(settings.data), is_paused(settings.data)
     if json:
         print_json({"paused": paused, "items": [entry.to_json() for entry in found]})

@@ -74,6 +74,12 @@ def read_items(data: Path, host: str | None = None) -> tuple[Item, ...]:
     return tuple(sorted((item for item in found if item is not None), key=lambda item: (item.order, item.number)))
 
 
+def damaged_items(data: Path) -> tuple[Path, ...]:
+    """The files of this host's queue that say no item, though something is in them: what was in them does not start."""
+    found = queue_dir(data).glob("[0-9]*.json")
+    return tuple(sorted(path for path in found if _read(path) is None and _size(path) > 0))
+
+
 def read_item(data: Path, number: int) -> Item | None:
     """One item of this host as it is now; None when it is gone or damaged."""
     return _read(item_file(data, number))
@@ -229,6 +235,13 @@ def _read(path: Path) -> Item | None:
         return None
     right = isinstance(item.run, str) and isinstance(item.order, int | float) and item.number == _number(path)
     return item if right else None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # started, or taken out, meanwhile
 
 
 def _number(path: Path) -> int | None:

@@ -86,3 +86,12 @@ def test_what_cannot_be_done_says_why(lab: Path, words: list[str], code: int, sa
     done = kladml("queue", *words, cwd=lab, CUDA_VISIBLE_DEVICES="")
     assert (done.returncode, done.stdout) == (code, "")
     assert says in done.stderr
+
+
+def test_a_damaged_item_is_told_with_its_file(lab: Path) -> None:
+    kladml("queue", "pause", cwd=lab)
+    assert kladml("queue", "add", "quick.yaml", cwd=lab).returncode == 0
+    (item,) = (lab / "data" / "queue").glob("*/0001.json")
+    item.write_text("{torn", encoding="utf-8")
+    listed = kladml("queue", "list", cwd=lab)
+    assert listed.returncode == 0 and f"{item} is damaged" in listed.stderr
