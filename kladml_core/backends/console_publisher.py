@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Mapping
 from time import monotonic
 from typing import Any, TextIO
@@ -15,7 +16,9 @@ METRICS_SECONDS = 1.0
 
 
 class ConsolePublisher(PublisherInterface):
-    """Writes one line an event and at most one line of metrics a second.
+    """Writes one line an event and at most one line of metrics a second. Thread-safe.
+
+    Once a second run is heard of, each line begins with the run's reference.
 
     Args:
         stream: where to; standard output when None.
@@ -26,30 +29,51 @@ class ConsolePublisher(PublisherInterface):
         self._stream = stream
         self._every = metrics_seconds
         self._last_line = -metrics_seconds
-        self._pending: dict[str, Any] | None = None
+        self._pending: dict[Any, dict[str, Any]] = {}
+        self._runs: set[Any] = set()
+        self._lock = threading.RLock()
+        self.failure: Exception | None = None
+        """Why nothing is printed any more: the stream was closed, or nobody reads it."""
 
     def publish(self, channel: str, message: dict[str, Any]) -> None:
-        """Prints the message, or keeps it for the next line of metrics."""
-        if channel == "metrics":
-            pending = self._pending or {"values": {}}
-            self._pending = {**message, "values": {**pending["values"], **message["values"]}}
-            if monotonic() - self._last_line >= self._every:
-                self.flush()
-            return
-        self.flush()
-        self._line(event_line(message) if channel == "events" else status_line(message))
+        """Prints the message, or keeps it for the next line of metrics. A stream that fails ends the printing."""
+        run = message.get("run")
+        with self._lock:
+            if run is not None:
+                self._runs.add(run)
+            if channel == "metrics":
+                values = {**self._pending.get(run, {}).get("values", {}), **message.get("values", {})}
+                self._pending[run] = {**message, "values": values}
+                if monotonic() - self._last_line >= self._every:
+                    self.flush()
+                return
+            self.flush()
+            if channel == "status":
+                self._line(status_line(message))
+            else:
+                self._line(self._whose(run) + event_line(message))
 
     def flush(self) -> None:
         """Prints the metrics that have waited for their turn."""
-        if self._pending is None:
-            return
-        message, self._pending = self._pending, None
-        self._last_line = monotonic()
-        self._line(f"step {message['step']}  {metrics_text(message['values'])}")
+        with self._lock:
+            pending, self._pending = self._pending, {}
+            if pending:
+                self._last_line = monotonic()
+            for run, message in pending.items():
+                step = inert(str(message.get("step", "?")))
+                self._line(f"{self._whose(run)}step {step}  {metrics_text(message['values'])}")
+
+    def _whose(self, run: Any) -> str:
+        return f"{inert(str(run))}  " if run is not None and len(self._runs) > 1 else ""
 
     def _line(self, text: str) -> None:
+        if self.failure is not None:
+            return
         stream = sys.stdout if self._stream is None else self._stream
-        print(text.encode("utf-8", "backslashreplace").decode("utf-8"), file=stream, flush=True)
+        try:
+            print(text.encode("utf-8", "backslashreplace").decode("utf-8"), file=stream, flush=True)
+        except (OSError, ValueError) as error:  # nobody reads it any more, the disk is full, or it is closed
+            self.failure = error
 
 
 def status_line(message: Mapping[str, Any]) -> str:

@@ -50,6 +50,9 @@ class RunLog(PublisherInterface):
         self._events = os.open(run.events, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         self._seq = _mend_events(self._events)
         self._series = SeriesFiles(run.metrics)
+        # Not `_lock`, which is held while state.json is forced to the disk: a step does not wait for that. A signal's
+        # handler may end the run on the thread that is just logging, so it can be taken twice.
+        self._series_lock = threading.RLock()
         self._refused: set[str] = set()
         self._state = self._first_state()
         self._closed = threading.Event()
@@ -57,14 +60,20 @@ class RunLog(PublisherInterface):
         self._heartbeat.start()
 
     def publish(self, channel: str, message: dict[str, Any]) -> None:
-        """Takes `metrics` {step, time, values}, `events` {kind, …} and `status` {status, …}, as any publisher does."""
+        """Takes `metrics` {step, time, values}, `events` {kind, …} and `status` {status, …}, as any publisher does.
+
+        What is none of these is counted as dropped.
+        """
         fields = {key: value for key, value in message.items() if key != "run"}
-        if channel == "metrics":
+        if channel == "metrics" and isinstance(fields.get("values"), Mapping) and "step" in fields:
             self.log_metrics(fields["values"], fields["step"], fields.get("time"))
-        elif channel == "events":
+        elif channel == "events" and isinstance(fields.get("kind"), str):
             self.event(fields.pop("kind"), **fields)
-        elif channel == "status":
-            self.status(fields.pop("status"), **fields)
+        elif channel == "status" and isinstance(fields.get("status"), str):
+            known = {"reason": fields.pop("message")} if "message" in fields else {}
+            self.status(fields.pop("status"), **{**known, **fields})
+        else:
+            self._count_drop()
 
     def log_metrics(self, values: Mapping[str, float], step: int, time: float | None = None) -> None:
         """Appends one record to each metric's series.
@@ -75,23 +84,35 @@ class RunLog(PublisherInterface):
             time: unix seconds; now when None.
         """
         now = unix_time() if time is None else time
-        for name, value in values.items():
-            if name in self._refused:
-                continue
-            reason = self._series.append(name, step, now, value)
-            if reason is None:
-                if self._untold:
-                    self._tell_dropped()
-            elif reason.disk:
-                self._count_drop()
-            else:
-                self._refused.add(name)
-                self.event("log", level="warning", message=f"metric {name!r} is not recorded: {reason.text}", step=step)
+        strange: list[tuple[str, str]] = []
+        written = False
+        with self._series_lock:
+            if self._closed.is_set():
+                self._count_drop(len(values))
+                return
+            for name, value in values.items():
+                if name in self._refused:
+                    continue
+                reason = self._series.append(name, step, now, value)
+                if reason is None:
+                    written = True
+                elif reason.disk:
+                    self._count_drop()
+                else:
+                    self._refused.add(name)
+                    strange.append((name, reason.text))
+        for name, text in strange:
+            self.event("log", level="warning", message=f"metric {name!r} is not recorded: {text}", step=step)
+        if written and self._untold:
+            self._tell_dropped()
 
     def event(self, kind: str, *, step: int | None = None, epoch: int | None = None, **fields: Any) -> None:
         """Appends one event; a terminal one (`run_…` but `run_started`) is forced to the disk."""
         terminal = kind in ("run_finished", "run_failed", "run_stopped")
         with self._lock:
+            if self._closed.is_set():
+                self._count_drop()
+                return
             if self._untold and kind != "dropped":
                 self._tell_dropped()
             envelope = {"v": 1, "seq": self._seq, "attempt": self.attempt, "time": unix_time(), "kind": kind}
@@ -107,6 +128,8 @@ class RunLog(PublisherInterface):
     def status(self, status: str, **fields: Any) -> None:
         """Writes state.json now; `finished`, `failed` and `stopped` end the attempt."""
         with self._lock:
+            if self._closed.is_set():
+                return
             self._state.update(fields, status=status)
             if status in TERMINAL_STATUSES:
                 self._state["ended"] = unix_time()
@@ -151,9 +174,10 @@ class RunLog(PublisherInterface):
 
     def close(self) -> None:
         """Writes what is outstanding and closes the files; the status stays as it was last set."""
-        if self._closed.is_set():
-            return
-        self._closed.set()
+        with self._series_lock, self._lock:
+            if self._closed.is_set():
+                return
+            self._closed.set()
         self._heartbeat.join()
         with self._lock:
             if self._untold:
@@ -245,15 +269,17 @@ class RunLog(PublisherInterface):
             os.ftruncate(self._events, before)  # half a line is worse than none; shrinking needs no space
         return False
 
-    def _count_drop(self) -> None:
-        self.dropped += 1
-        self._untold += 1
+    def _count_drop(self, count: int = 1) -> None:
+        self.dropped += count
+        self._untold += count
 
     def _tell_dropped(self) -> None:
         with self._lock:
             count, self._untold = self._untold, 0
             line = {"v": 1, "seq": self._seq, "attempt": self.attempt, "time": unix_time(), "kind": "dropped"}
-            if self._append_line(strict_dumps({**line, "count": count, "message": "the disk refused these records"})):
+            if self._append_line(
+                strict_dumps({**line, "count": count, "message": "these records could not be written"})
+            ):
                 self._seq += 1
             else:
                 self._untold = count

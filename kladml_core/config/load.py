@@ -91,17 +91,17 @@ def read(path: Path | str, *, empty_ok: bool = False, needs: Sequence[str] = RUN
     """Parses a YAML file; messages name it as `path` does. The other arguments are those of `parse`.
 
     Raises:
-        UnusableError: there is no such file, or it cannot be opened.
-        ConfigError: it is no regular file, too large, not UTF-8, or not YAML that `parse` takes.
+        UnusableError: there is no such file, it is a directory or the like, or it cannot be opened.
+        ConfigError: it is too large, not UTF-8, or not YAML that `parse` takes.
     """
     path = Path(path)
     file = str(path)
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise ConfigError("this is a directory, not a config file", file=file, hint=_yaml_files_in(path))
+            raise UnusableError("this is a directory, not a config file", file=file, hint=_yaml_files_in(path))
         if not stat.S_ISREG(mode):
-            raise ConfigError("this is not a regular file", file=file)
+            raise UnusableError("this is not a regular file", file=file)
         with path.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:

@@ -144,6 +144,7 @@ class PlainConsole:
             return
         if channel != "status" or message.get("status") in LIVE:
             self._publisher.publish(channel, message)
+            self._check()
 
     def tick(self, status: RunStatus | None) -> None:
         """Nothing moves here."""
@@ -163,6 +164,7 @@ class PlainConsole:
             return
         self._publisher.flush()
         self._publisher.publish("events", terminal)
+        self._check()
         if terminal.get("exit_code"):
             self.say(ending(terminal))
 
@@ -173,6 +175,11 @@ class PlainConsole:
     def last_output(self, lines: Sequence[str]) -> None:
         """Says them indented."""
         self.say(output_text(lines))
+
+    def _check(self) -> None:
+        """A stdout that nobody reads any more ends the following, which a publisher alone would not."""
+        if self._publisher.failure is not None:
+            raise self._publisher.failure
 
 
 def tell_error(error: KladMLError, *, json: bool, program: str) -> int:

@@ -258,9 +258,9 @@ def test_a_file_that_is_not_there_is_unusable_and_a_near_one_is_named(tmp_path: 
         read(tmp_path / "nowhere" / "digit.yaml")
 
 
-def test_a_directory_is_refused(tmp_path: Path) -> None:
+def test_a_directory_is_unusable_and_its_configs_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("a: 1")
-    with pytest.raises(ConfigError, match=r"a directory, not a config file\. It holds a\.yaml"):
+    with pytest.raises(UnusableError, match=r"a directory, not a config file\. It holds a\.yaml"):
         read(tmp_path)
 
 
