@@ -13,6 +13,7 @@ from kladml_core.errors import ConfigError, ExitCode
 from kladml_core.runs.plain import inert
 from kladml_core.workspace.choose import choose_config, choose_workspace
 from kladml_tui import cli_compare, cli_notices, cli_prune, cli_runs, cli_stop
+from kladml_tui.cli_projects import project_commands
 from kladml_tui.cli_queue import queue_commands
 from kladml_tui.cli_shared import open_app, print_json, print_rows, rings, settings_of
 
@@ -35,6 +36,7 @@ cli_compare.add_commands(app)
 cli_prune.add_commands(app)
 cli_notices.add_commands(app)
 app.add_typer(queue_commands, name="queue")
+app.add_typer(project_commands, name="projects")
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 Workspace = Annotated[

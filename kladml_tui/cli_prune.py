@@ -52,7 +52,9 @@ def prune(
         str | None, typer.Option("--older-than", metavar="TIME", help="Only what is older than 12h, 7d, …")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without this it is only shown.")] = False,
-    undo: Annotated[bool, typer.Option("--undo", help="Put back what was pruned last, or the entry named.")] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Put back what was pruned or deleted last, or the entry named.")
+    ] = False,
     listing: Annotated[bool, typer.Option("--list", help="List what lies in the trash.")] = False,
     empty: Annotated[bool, typer.Option("--empty", help="Delete what lies in the trash, for good.")] = False,
     pin: Annotated[bool, typer.Option("--pin", help="Pin a checkpoint: prune --pin RUN CHECKPOINT.")] = False,
@@ -198,7 +200,7 @@ def _trash(data: Path, age: float | None, *, delete: bool, yes: bool, json: bool
     if not found:
         print("the trash is empty" if age is None else "the trash holds nothing so old")
     else:
-        print_rows(("deleted" if delete and yes else "entry", "pruned", "what", "size"), [_cells(one) for one in found])
+        print_rows(("deleted" if delete and yes else "entry", "moved", "what", "size"), [_cells(one) for one in found])
     for entry in found:
         if entry.problem:
             _say(f"{entry.name}: {entry.problem}")
@@ -222,7 +224,10 @@ def _cells(entry: Entry) -> tuple[str, ...]:
 
 
 def _plural(kind: str) -> str:
-    return {"checkpoint": "checkpoints", "run": "runs", "temporary": "temporaries"}.get(kind, kind or "unknown")
+    several = {"temporary": "temporaries", "family": "families"}
+    return several.get(
+        kind, f"{kind}s" if kind in ("checkpoint", "run", "project", "experiment") else kind or "unknown"
+    )
 
 
 def _pin(data: Path, run: str, checkpoint: str, *, pinned: bool, json: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +12,9 @@ from pydantic import ValidationError
 from kladml_core.config import rules
 from kladml_core.config.document import Document, KeyPath, dotted
 from kladml_core.config.faults import Fault
+from kladml_core.config.place_names import name_fault, normal_name
 from kladml_core.config.references import reference_faults
-from kladml_core.config.schema_run import RunConfig, name_fault
+from kladml_core.config.schema_run import RunConfig
 from kladml_core.config.wording import worded
 from kladml_core.errors import ConfigError, ExitCode, KladMLError, UnusableError
 
@@ -116,7 +116,7 @@ def _with_defaults(document: Document, settings: Settings | None) -> tuple[dict[
         if name in data and data[name] is None:
             del data[name]
     if "experiment" not in data:
-        stem = unicodedata.normalize("NFC", Path(document.file).stem)
+        stem = normal_name(Path(document.file).stem)
         fault = name_fault(stem)
         if fault:
             message = f"the file's name {stem!r} names the experiment, and {fault}"

@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from kladml_core.config.document import describe
+from kladml_core.config.place_names import name_fault, normal_name
 from kladml_core.config.rules import loss_faults, run_faults
 from kladml_core.config.schema_training import FREE, IDENTITY, Section, TrainingConfig, refusal
 from kladml_core.errors import with_hint
 
-MAX_NAME = 100
-# They change the direction of the text around them: a name that holds one reads as another.
-_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-
-
-def name_fault(name: str) -> str | None:
-    """Why `name` cannot name a project, a family or an experiment (each is a folder), or None."""
-    if not name:
-        return "must not be empty"
-    if len(name) > MAX_NAME:
-        return f"must be at most {MAX_NAME} characters long, and is {len(name)}"
-    if len(name.encode("utf-8", "surrogatepass")) > 255:
-        return "is too long for the name of a folder"
-    if "/" in name:
-        return "must not hold a /"
-    if name.startswith("."):
-        return "must not begin with a dot"
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
-        return "must not hold control characters"
-    turning = next((character for character in name if character in _BIDI), None)
-    if turning is not None:
-        return f"must not hold U+{ord(turning):04X}, which changes the direction of text"
-    if name != name.strip():
-        return "must not begin or end with a space"
-    return None
-
 
 def _name(value: Any) -> Any:
     if isinstance(value, str):
-        value = unicodedata.normalize("NFC", value)
+        value = normal_name(value)
         fault = name_fault(value)
         if fault:
             raise refusal(fault)

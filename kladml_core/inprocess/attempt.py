@@ -28,6 +28,7 @@ from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import read_status
 from kladml_core.training.failures import describe
 from kladml_core.training.signals import StopSignals
+from kladml_core.workspace.descriptions import bring_back
 
 if TYPE_CHECKING:
     from kladml_core.training.result import FitResult
@@ -220,7 +221,7 @@ def _record(plan: Plan, attempt: Attempt, directory: Path) -> dict[str, Any]:
         "command": provenance.mask_argv(sys.orig_argv),
         "in_process": True,
         "overrides": [],
-        "warnings": list(plan.warnings),
+        "warnings": [*plan.warnings, *bring_back(attempt.run.path)],
         "launcher_pid": os.getpid(),
         **provenance.record(directory, plan.code),
         "source": {"file": str(attempt.run.config), "positions": {}},

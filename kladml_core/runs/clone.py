@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kladml_core.config.load import dump, read, with_overrides
-from kladml_core.errors import UnusableError
+from kladml_core.errors import ConfigError, UnusableError
 from kladml_core.runs.launch import Plan, launch, prepare
 from kladml_core.runs.plain import inert
+from kladml_core.runs.recorded_place import text_with_present_names, with_present_names
 from kladml_core.runs.ref import all_runs
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import RunStatus, read_status
@@ -43,7 +45,7 @@ def prepare_clone(run: RunDirectory, *, workspace: Path, overrides: Sequence[str
         ConfigError: an override is wrong (exit code 2).
         UnusableError: there is no config, or it names something that cannot be used (exit code 3).
     """
-    plan = prepare(run.config, workspace=workspace, overrides=overrides)
+    plan = prepare(run.config, workspace=workspace, overrides=overrides, recorded_by=run)
     _refuse_given_data(run, plan)
     return replace(plan, cloned_from=origin(run))
 
@@ -114,13 +116,15 @@ def copy_text(run: RunDirectory, overrides: Sequence[str] = ()) -> str:
         UnusableError: the run has no config.
     """
     if overrides:
-        text = dump(with_overrides(read(run.config), overrides).data)
+        text = dump(with_overrides(with_present_names(read(run.config), run), overrides).data)
     else:
         # As it stands, damaged or not: a copy may be made in order to mend it.
         try:
             text = run.config.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
             raise UnusableError(f"{run.reference} has no config to copy: {error.strerror}") from error
+        with suppress(ConfigError):
+            text = text_with_present_names(text, run)
     return f"# Copied from {inert(run.reference)}\n{text}"
 
 
@@ -149,7 +153,7 @@ def write_copy(run: RunDirectory, to: Path, *, workspace: Path, overrides: Seque
         UnusableError: the run has no config, or the file cannot be written.
     """
     if overrides:
-        prepare(run.config, workspace=workspace, overrides=overrides)
+        prepare(run.config, workspace=workspace, overrides=overrides, recorded_by=run)
     text = copy_text(run, overrides)
     path = _free_path(run, to) if to.is_dir() else to
     try:

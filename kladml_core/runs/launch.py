@@ -20,11 +20,13 @@ from kladml_core.runs.files import write_text_atomic
 from kladml_core.runs.machine_checks import check_disk, check_folders, check_run_folder
 from kladml_core.runs.machines import join, joins, require_free_rendezvous
 from kladml_core.runs.queue_list import ensure_scheduler
+from kladml_core.runs.recorded_place import with_present_names
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.start import start_attempt
 from kladml_core.runs.status import RunStatus, read_status
 from kladml_core.settings import Settings, load_settings
 from kladml_core.workspace.data_files import look_at_data
+from kladml_core.workspace.places import name_warnings
 
 if TYPE_CHECKING:
     from kladml_core.config.schema import RunConfig
@@ -54,7 +56,14 @@ class Plan:
     """The GPUs that the queue gives it, by UUID; without any it takes what is visible."""
 
 
-def prepare(config_file: Path, *, workspace: Path, overrides: Sequence[str] = (), processes: int | None = None) -> Plan:
+def prepare(
+    config_file: Path,
+    *,
+    workspace: Path,
+    overrides: Sequence[str] = (),
+    processes: int | None = None,
+    recorded_by: RunDirectory | None = None,
+) -> Plan:
     """Reads and checks a config; writes nothing.
 
     Args:
@@ -62,14 +71,17 @@ def prepare(config_file: Path, *, workspace: Path, overrides: Sequence[str] = ()
         workspace: the workspace's root, which names in the config are resolved against.
         overrides: `KEY=VALUE` texts with dotted keys, applied in order.
         processes: overrides launch.processes.
+        recorded_by: the run whose recorded config this is; the names of where it lies now take the place of those then.
 
     Raises:
         ConfigError: the text is wrong (exit code 2).
         UnusableError: it names something that cannot be used (exit code 3).
     """
     words = [*overrides, *([] if processes is None else [f"launch.processes={processes}"])]
-    document = with_overrides(read(config_file), words)
-    return _plan(document, workspace, config_file, words)
+    document = read(config_file)
+    if recorded_by is not None:
+        document = with_present_names(document, recorded_by)
+    return _plan(with_overrides(document, words), workspace, config_file, words)
 
 
 def launch(plan: Plan) -> RunDirectory:
@@ -161,7 +173,7 @@ def prepare_resume(run: RunDirectory, *, workspace: Path, overrides: Sequence[st
             f"{run.reference} has finished; there is nothing left to train",
             hint="train further with --set training.max_epochs=N",
         )
-    recorded = read(run.config)
+    recorded = with_present_names(read(run.config), run)
     document = with_overrides(recorded, overrides)
     plan = _plan(document, workspace, run.config, overrides)
     _refuse_other_identity(_resolve(recorded, workspace, plan.settings), plan.config, run)
@@ -209,7 +221,8 @@ def _settled(run: RunDirectory) -> RunStatus:
 def _plan(document: Document, workspace: Path, config_file: Path, overrides: Sequence[str]) -> Plan:
     settings = load_settings(workspace)
     config = _resolve(document, workspace, settings)
-    fingerprints, warnings = look_at_data(config, workspace)
+    fingerprints, changed = look_at_data(config, workspace)
+    warnings = (*name_warnings(settings.data, (config.project, config.family, config.experiment)), *changed)
     return Plan(document, config, workspace, settings, config_file, tuple(overrides), fingerprints, warnings)
 
 

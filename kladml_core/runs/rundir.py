@@ -15,6 +15,7 @@ from typing import Any
 
 from kladml_core.errors import UnusableError
 from kladml_core.runs.files import read_object, write_json
+from kladml_core.runs.moving import refuse_if_moving
 from kladml_core.runs.processes import host_name
 from kladml_core.runs.ref import RunRef
 from kladml_core.runs.run_numbers import next_number
@@ -125,7 +126,7 @@ class RunDirectory:
             fingerprints: data set name to fingerprint, where known before the worker starts.
 
         Raises:
-            UnusableError: the directory cannot be written.
+            UnusableError: the directory cannot be written, or what it lies in is being renamed or deleted.
         """
         parent = data / "projects" / project / family / experiment
         claimed: Path | None = None
@@ -140,6 +141,7 @@ class RunDirectory:
                     break
                 except FileExistsError:
                     number += 1
+            refuse_if_moving(parent)
             run = cls(path)
             for directory in (run.attempts, run.metrics, run.checkpoints, run.artifacts, run.control):
                 directory.mkdir()
@@ -161,6 +163,9 @@ class RunDirectory:
                 f"cannot create a run in {parent}: {error.strerror}",
                 hint="free some space or make the workspace's data directory writable",
             ) from error
+        except UnusableError:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
         return run
 
     def claim_attempt(self, after: int | None = None) -> int:
@@ -171,7 +176,8 @@ class RunDirectory:
                 found the same end, one gets the next attempt.
 
         Raises:
-            UnusableError: another process has claimed it, or the directory cannot be written.
+            UnusableError: another process has claimed it, the directory cannot be written, or what it lies in is being
+                renamed or deleted.
         """
         number = (self.latest_attempt() or 0 if after is None else after) + 1
         try:
@@ -179,6 +185,7 @@ class RunDirectory:
             while True:
                 try:
                     self.attempt_dir(number).mkdir()
+                    self._stay(number)
                     self._sign(number)
                     return number
                 except FileExistsError:
@@ -189,6 +196,12 @@ class RunDirectory:
             raise self._held(number) from None
         except OSError as error:
             raise UnusableError(f"cannot start an attempt in {self.attempts}: {error.strerror}") from error
+
+    def is_claimed(self) -> bool:
+        """Whether somebody has claimed an attempt a moment ago of which no state tells yet."""
+        newest, reached = self.latest_attempt(), (self.read_state() or {}).get("attempt")
+        begun = reached if isinstance(reached, int) else 0
+        return newest is not None and newest > begun and not self._abandoned(newest)
 
     def attempt_dir(self, number: int) -> Path:
         """Where one attempt keeps its attempt.json, config.yaml and patch."""
@@ -218,6 +231,14 @@ class RunDirectory:
         """What the launcher of an attempt had to say about it."""
         found = (self.read_attempt(number) or {}).get("warnings")
         return tuple(map(str, found)) if isinstance(found, list) else ()
+
+    def _stay(self, number: int) -> None:
+        """Gives a claim back where the run is on its way to another place."""
+        try:
+            refuse_if_moving(self.path.parent)
+        except UnusableError:
+            shutil.rmtree(self.attempt_dir(number), ignore_errors=True)
+            raise
 
     def _sign(self, number: int) -> None:
         """Says at once who holds an attempt, for what else is recorded of it takes a moment."""

@@ -22,6 +22,7 @@ from kladml_core.runs.process_tree import mark_of, new_mark
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.session_killers import session_killers
 from kladml_core.runs.slots import PCI_ORDER
+from kladml_core.workspace.descriptions import bring_back
 
 if TYPE_CHECKING:
     from kladml_core.runs.launch import Plan
@@ -221,7 +222,7 @@ def _record(
         "argv": provenance.mask_argv(sys.argv),
         "command": list(command),
         "overrides": [provenance.mask_override(word) for word in plan.overrides],
-        "warnings": [*session_killers(), *plan.warnings],
+        "warnings": [*session_killers(), *plan.warnings, *bring_back(directory.parents[1])],
         "launcher_pid": os.getpid(),
         "mark": new_mark(),
         **({} if plan.cloned_from is None else {"cloned_from": dict(plan.cloned_from)}),

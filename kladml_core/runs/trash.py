@@ -1,4 +1,4 @@
-"""The trash: what pruning moved away, with a record of where each thing came from, so that it can be put back.
+"""The trash: what pruning and deleting moved away, with a record of its origin, so that it can be put back.
 
     <data>/.trash/20260131-235959-1a2b3c4d/record.json    written before anything is moved
     <data>/.trash/20260131-235959-1a2b3c4d/0001 …         what was moved, by its number in the record
@@ -30,6 +30,8 @@ FOLDER = ".trash"
 RECORD = "record.json"
 _RUN_PARTS = 5
 """Parts of a run's path below the data directory: projects/project/family/experiment/run_0001."""
+PLACES = ("project", "family", "experiment")
+"""Kinds of things that hold runs; the path of each has a part more below `projects` than that of the one before."""
 _EMPTIED = ".emptied"
 """Ends the name of an entry that is being deleted: half of it must never be put back."""
 
@@ -43,9 +45,9 @@ class Thing:
     origin: str
     """Where it came from, below the data directory."""
     run: str
-    """The run's reference."""
+    """The run's reference; that of a project, a family or an experiment where all of it was deleted."""
     what: str
-    """Its name there: a checkpoint's, a temporary's, or the run's."""
+    """Its name there: a checkpoint's, a temporary's, or its own."""
     kind: str
     bytes: int
 
@@ -206,12 +208,13 @@ def _read(path: Path) -> Entry | None:
 
 
 def _inside(thing: Thing) -> bool:
-    """Whether the record names a run, or something in one, and no other place."""
+    """Whether the record names what holds runs, a run, or something in one, and no other place."""
     texts = all(isinstance(text, str) for text in (thing.number, thing.origin, thing.run, thing.what, thing.kind))
     if not texts or not isinstance(thing.bytes, int):
         return False
     parts = PurePosixPath(thing.origin).parts
-    return parts[:1] == ("projects",) and len(parts) >= _RUN_PARTS and ".." not in parts
+    right = len(parts) == PLACES.index(thing.kind) + 2 if thing.kind in PLACES else len(parts) >= _RUN_PARTS
+    return parts[:1] == ("projects",) and right and ".." not in parts
 
 
 def _find(data: Path, name: str | None) -> Entry:
@@ -231,7 +234,7 @@ def _put_back(data: Path, here: Path, thing: Thing) -> str | None:
     """Puts one thing back; why not, or None."""
     target = data / thing.origin
     run = RunDirectory(data.joinpath(*PurePosixPath(thing.origin).parts[:_RUN_PARTS]))
-    is_run = target == run.path
+    is_run = target == run.path or thing.kind in PLACES
     if not is_run and not run.path.is_dir():
         return f"{thing.run} is not there; put it back first"
     if not is_run and (status := read_status(run)).live:
