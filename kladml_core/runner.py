@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -96,7 +96,8 @@ class ExperimentRunner:
     ) -> RunResult:
         """Trains a model, as `kladml-tui --run` does with a config file, and waits for its end.
 
-        1. finds the workspace (the nearest kladml.yaml from the current directory upwards) and checks the arguments;
+        1. finds the workspace (the nearest kladml.yaml from the current directory upwards), loads its kladml.yaml and
+           checks the arguments; outside of any workspace, makes the current directory one;
         2. makes the run's directory, and opens a run in the tracker;
         3. builds the data and the model, all random numbers seeded;
         4. trains it: the UniversalTrainer for a TorchModel or an nn.Module, a BaseModel by its own `train`;
@@ -127,12 +128,12 @@ class ExperimentRunner:
         from kladml_core.inprocess.attempt import claim, listening
         from kladml_core.inprocess.audience import chosen_publisher
         from kladml_core.inprocess.plan import Arguments, make_plan
+        from kladml_core.inprocess.surroundings import look_around
         from kladml_core.runs.notices import listen
-        from kladml_core.settings import load_settings
-        from kladml_core.workspace.choose import choose_workspace
+        from kladml_core.workspace.init import init_workspace
 
-        root = choose_workspace(None)
-        settings = load_settings(root)
+        around = look_around(self._config, must_exist=resume is not None)
+        root, settings = around.root, around.settings
         given = Arguments(
             model=model_class,
             model_config=model_config or {},
@@ -145,14 +146,14 @@ class ExperimentRunner:
             experiment=experiment_name,
             seed=seed,
             training=training_config,
-            device=device or str(self._setting("launch.device", settings.launch.device)),
+            device=device or settings.launch.device,
         )
         plan = make_plan(given, root, settings)
-        publisher = self._publisher or chosen_publisher(
-            str(self._setting("publisher.backend", settings.publisher.backend))
-        )
-        data_dir = root / Path(str(self._setting("workspace.data_dir", settings.data))).expanduser()
-        attempt = claim(plan, data_dir, resume)
+        publisher = self._publisher or chosen_publisher(settings.publisher.backend)
+        if not around.is_workspace:
+            init_workspace(root)
+            plan = replace(plan, warnings=(f"{root} is a workspace from now on: it has a kladml.yaml", *plan.warnings))
+        attempt = claim(plan, settings.data, resume)
         listen(attempt.run, attempt.number, root)
         with listening(plan.config.training.grace_seconds) as signals:
             return self._attempt(plan, attempt, publisher, signals, settings, callbacks)
@@ -165,17 +166,12 @@ class ExperimentRunner:
         """
         from kladml_core.config.load import read
         from kladml_core.inprocess.plan import make_recorded
+        from kladml_core.inprocess.surroundings import look_around
         from kladml_core.runs.ref import find_run
-        from kladml_core.settings import load_settings
-        from kladml_core.workspace.choose import choose_workspace
 
-        root = choose_workspace(None)
-        data_dir = root / Path(str(self._setting("workspace.data_dir", load_settings(root).data))).expanduser()
-        run = find_run(data_dir, reference)
-        return _load(lambda: make_recorded(read(run.config).data, root), run.path)
-
-    def _setting(self, key: str, default: Any) -> Any:
-        return default if self._config is None else self._config.get(key, default)
+        settings = look_around(self._config, must_exist=True).settings
+        run = find_run(settings.data, reference)
+        return _load(lambda: make_recorded(read(run.config).data, settings.root), run.path)
 
     def _attempt(
         self,
@@ -243,8 +239,10 @@ class ExperimentRunner:
         """Copies the artifacts to the storage; a storage that fails is told, and costs the run nothing."""
         if self._storage is None:
             return
-        bucket = str(self._setting("storage.bucket", "kladml"))
-        prefix = str(self._setting("storage.prefix", "")).strip("/")
+        given = (
+            {} if self._config is None else {key: self._config.get(f"storage.{key}") for key in ("bucket", "prefix")}
+        )
+        bucket, prefix = str(given.get("bucket") or "kladml"), str(given.get("prefix") or "").strip("/")
         run = attempt.run
         for path in sorted(path for path in run.artifacts.rglob("*") if path.is_file()):
             key = "/".join(part for part in (prefix, run.reference, path.relative_to(run.path).as_posix()) if part)

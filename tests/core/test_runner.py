@@ -207,11 +207,25 @@ def test_wrong_arguments_are_told_before_anything_is_written(
     assert not (workspace / "data" / "projects").exists()
 
 
-def test_outside_of_a_workspace_it_says_how_to_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
+def test_outside_of_a_workspace_the_current_directory_becomes_one_which_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    with pytest.raises(ConfigError, match="max_epochs"):
+        run(training_config={"max_epoch": 3})
     with pytest.raises(UnusableError, match="kladml-tui init"):
-        run()
+        run(resume="run_0001")
+    assert list(place.iterdir()) == []
+    result = run()
+    assert result.path == place / "data/projects/default/default/default/run_0001"
+    assert (place / "kladml.yaml").is_file()
+    told = [event["message"] for event in events(result.path) if event.get("level") == "warning"]
+    assert told == [f"{place} is a workspace from now on: it has a kladml.yaml"]
+    again = run()
+    assert again.reference == "default/default/default/run_0002"
+    assert not [event for event in events(again.path) if event.get("level") == "warning"]
 
 
 def test_settings_come_from_kladml_yaml_and_the_given_config_wins(
@@ -225,6 +239,8 @@ def test_settings_come_from_kladml_yaml_and_the_given_config_wins(
     assert result.path.is_relative_to(workspace / "elsewhere")
     assert read(result.path / "config.yaml").data["launch"]["device"] == "cpu"
     assert capsys.readouterr().out == ""
+    with pytest.raises(ConfigError, match="launch.device must be"):
+        run(device=None, runner=ExperimentRunner(config=EnvConfig(environ={"KLADML_LAUNCH__DEVICE": "gpu"})))
     run(runner=ExperimentRunner())
     assert "run finished" in capsys.readouterr().out
 
