@@ -12,10 +12,11 @@ import typer
 from kladml_core.errors import ConfigError, ExitCode
 from kladml_core.runs.plain import inert
 from kladml_core.workspace.choose import choose_config, choose_workspace
-from kladml_tui import cli_compare, cli_notices, cli_prune, cli_runs, cli_stop
+from kladml_tui import cli_compare, cli_list, cli_note, cli_notices, cli_prune, cli_runs, cli_stop
 from kladml_tui.cli_projects import project_commands
 from kladml_tui.cli_queue import queue_commands
 from kladml_tui.cli_shared import open_app, print_json, print_rows, rings, settings_of
+from kladml_tui.cli_views import views_commands
 
 app = typer.Typer(
     name="kladml-tui",
@@ -30,13 +31,16 @@ config_commands = typer.Typer(
     help="Configs of runs.", invoke_without_command=True, add_completion=False, rich_markup_mode=None
 )
 app.add_typer(config_commands, name="config")
+cli_list.add_commands(app)
 cli_runs.add_commands(app)
+cli_note.add_commands(app)
 app.command("stop")(cli_stop.stop)
 cli_compare.add_commands(app)
 cli_prune.add_commands(app)
 cli_notices.add_commands(app)
 app.add_typer(queue_commands, name="queue")
 app.add_typer(project_commands, name="projects")
+app.add_typer(views_commands, name="views")
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 Workspace = Annotated[

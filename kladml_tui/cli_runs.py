@@ -1,4 +1,4 @@
-"""The commands about runs that exist: runs, show, watch, resume."""
+"""The commands about runs that exist: show, watch, resume."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kladml_core.errors import ConfigError, ExitCode
+from kladml_core.errors import ExitCode
 from kladml_core.workspace.choose import choose_workspace
 from kladml_tui.cli_shared import clock, print_json, print_rows, rings, settings_of
 
@@ -27,13 +27,9 @@ Workspace = Annotated[
 ]
 
 
-_WHY_LETTERS = 80
-"""Of a reason in the list of runs; `show` gives all of it."""
-
-
 def add_commands(app: typer.Typer) -> None:
     """Registers these commands."""
-    for function in (runs, show, watch, resume):
+    for function in (show, watch, resume):
         app.command(function.__name__)(function)
 
 
@@ -41,40 +37,6 @@ def above(context: typer.Context) -> Path | None:
     """`--workspace` where it was written before the command."""
     named = context.find_root().obj
     return named if isinstance(named, Path) else None
-
-
-def runs(
-    context: typer.Context,
-    status: Annotated[str | None, typer.Option("--status", help="Only runs with this status.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, the newest.")] = 100,
-    workspace: Workspace = None,
-    json: Json = False,
-) -> None:
-    """Lists the runs of the workspace, newest first."""
-    from kladml_core.runs.queue_items import places
-    from kladml_core.runs.ref import all_runs
-    from kladml_core.runs.rundir import RunDirectory
-    from kladml_core.runs.status import STATUSES
-    from kladml_core.workspace.rows import run_row
-
-    if status is not None and status not in STATUSES:
-        raise ConfigError(f"there is no status {status!r}", hint=f"It is one of {', '.join(STATUSES)}")
-    data = settings_of(choose_workspace(workspace or above(context))).data
-    rows = sorted(
-        (run_row(RunDirectory(path)) for path in all_runs(data)), key=lambda row: row.status.created or 0, reverse=True
-    )
-    waiting = places(data)
-    rows = [row.at(waiting) for row in rows if status in (None, row.status.status)]
-    if json:
-        print_json([row.to_json() for row in rows[:limit]])
-        return
-    if not rows:
-        print("no runs")
-        return
-    heads = ("run", "status", "epoch", "step", "metrics", "time", "created", "")
-    print_rows(heads, [_cells(row) for row in rows[:limit]])
-    if len(rows) > limit:
-        print(f"… and {len(rows) - limit} older; --limit shows more")
 
 
 def show(context: typer.Context, run: Run, workspace: Workspace = None, json: Json = False) -> None:
@@ -187,15 +149,6 @@ def _facts(row: RunRow) -> list[tuple[str, str]]:
     return [(key, str(value)) for key, value in figures.items() if value not in (None, "")]
 
 
-def _cells(row: RunRow) -> tuple[str, ...]:
-    status = row.status
-    progress = (_of(status.epoch, status.total_epochs), str(status.step), _newest(row))
-    why = status.why or ""
-    why = why if len(why) <= _WHY_LETTERS else f"{why[: _WHY_LETTERS - 1]}…"
-    spent, word = clock(status.total_seconds), status_words(status, row.place)
-    return (row.reference, word, *progress, spent, _moment(status.created), why)
-
-
 def _value_at_step(summary: Mapping[str, Any], key: str) -> tuple[str, str]:
     """A figure of summary.json and the step it belongs to; both empty where there was no finite value."""
     from kladml_core.runs.event_text import figure
@@ -229,13 +182,3 @@ def _moment(seconds: float | None) -> str:
 def _marks(checkpoint: CheckpointRow) -> str:
     marks = " ".join(mark for mark in ("best", "latest", "pinned") if getattr(checkpoint, mark))
     return marks if checkpoint.valid else f"invalid: {checkpoint.problem} {marks}".rstrip()
-
-
-def _newest(row: RunRow) -> str:
-    """The newest validation figures, or the training loss where there are none."""
-    from kladml_core.runs.event_text import metrics_text
-
-    chosen = [name for name in sorted(row.metrics) if name.startswith("val/")] or [
-        name for name in row.metrics if name == "train/loss"
-    ]
-    return metrics_text({name: row.metrics[name].last for name in chosen[:2]})

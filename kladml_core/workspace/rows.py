@@ -9,6 +9,7 @@ from typing import Any
 from kladml_core.config.load import read
 from kladml_core.errors import KladMLError
 from kladml_core.runs.files import number, read_object
+from kladml_core.runs.notes import notes_in
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import RunStatus, reconcile
 
@@ -38,6 +39,8 @@ class RunRow:
     tags: tuple[str, ...] = ()
     note: str = ""
     star: bool = False
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """The values of the recorded config by dotted key, once they were read: see `with_params`."""
     place: int | None = None
     """In the queue, of one that waits; 1 is next. See `at`."""
 
@@ -75,18 +78,29 @@ class RunRow:
         }
 
 
+def with_params(row: RunRow) -> RunRow:
+    """The row with the parameters of its recorded config; with none where that cannot be read."""
+    from kladml_core.config.diff import flatten
+    from kladml_core.config.document import dotted
+
+    try:
+        data = read(row.run.config).data
+    except KladMLError:
+        return row
+    return replace(row, params={dotted(path): value for path, value in flatten(data).items() if path})
+
+
 def run_row(run: RunDirectory) -> RunRow:
     """Reads a run's row; a death that this process can prove is recorded on the way."""
-    notes = _notes(run)
-    tags = notes.get("tags")
+    notes = notes_in(_notes(run))
     return RunRow(
         reference=run.reference,
         run=run,
         status=reconcile(run),
         metrics=read_figures(run),
-        tags=tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),
-        note=str(notes.get("note") or ""),
-        star=notes.get("star") is True,
+        tags=notes.tags,
+        note=notes.note,
+        star=notes.star,
     )
 
 
