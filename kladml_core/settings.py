@@ -57,6 +57,16 @@ class QueueSettings:
 
 
 @dataclass(frozen=True)
+class TrackerSettings:
+    """Where the metrics, parameters and files of runs are sent to."""
+
+    backend: str = "local"
+    """local (MLflow in a SQLite file), mlflow (a server), none, or module:Class."""
+    uri: str | None = None
+    """MLflow's server; null with local: mlflow.sqlite in the data folder."""
+
+
+@dataclass(frozen=True)
 class PublisherSettings:
     """Where headless runs publish."""
 
@@ -99,6 +109,7 @@ class Settings:
     workspace: WorkspaceSettings = field(default_factory=WorkspaceSettings)
     launch: LaunchSettings = field(default_factory=LaunchSettings)
     queue: QueueSettings = field(default_factory=QueueSettings)
+    tracker: TrackerSettings = field(default_factory=TrackerSettings)
     publisher: PublisherSettings = field(default_factory=PublisherSettings)
     notices: NoticeSettings = field(default_factory=NoticeSettings)
     ui: UiSettings = field(default_factory=UiSettings)
@@ -123,6 +134,7 @@ SECTIONS: dict[str, Any] = {
     "workspace": WorkspaceSettings,
     "launch": LaunchSettings,
     "queue": QueueSettings,
+    "tracker": TrackerSettings,
     "publisher": PublisherSettings,
     "notices": NoticeSettings,
     "ui": UiSettings,

@@ -16,6 +16,7 @@ from kladml_tui import cli_compare, cli_list, cli_note, cli_notices, cli_prune, 
 from kladml_tui.cli_projects import project_commands
 from kladml_tui.cli_queue import queue_commands
 from kladml_tui.cli_shared import open_app, print_json, print_rows, rings, settings_of
+from kladml_tui.cli_sync import sync
 from kladml_tui.cli_views import views_commands
 
 app = typer.Typer(
@@ -38,6 +39,7 @@ app.command("stop")(cli_stop.stop)
 cli_compare.add_commands(app)
 cli_prune.add_commands(app)
 cli_notices.add_commands(app)
+app.command("sync")(sync)
 app.add_typer(queue_commands, name="queue")
 app.add_typer(project_commands, name="projects")
 app.add_typer(views_commands, name="views")

@@ -22,6 +22,8 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
     for name in list(os.environ):
         if name.startswith(("KLADML_", *_FOREIGN)):
             monkeypatch.delenv(name)
+    # A test that wants its runs tracked sets this itself: two thousand tests are not to start MLflow.
+    monkeypatch.setenv("KLADML_TRACKER__BACKEND", "none")
     home = tmp_path_factory.getbasetemp() / "xdg"
     for kind in ("CONFIG", "CACHE", "DATA", "STATE"):
         monkeypatch.setenv(f"XDG_{kind}_HOME", str(home / kind.lower()))

@@ -17,11 +17,17 @@ from mlflow.tracking import MlflowClient
 
 from kladml_core.backends.mlflow_names import TAG, encoded
 from kladml_core.backends.mlflow_sender import Sender, retried
+from kladml_core.backends.network_disks import network_file_system
 from kladml_core.errors import UnusableError
 from kladml_core.interfaces.tracker import Measurement, TrackerInterface
 
 UID_TAG = "kladml.uid"
 LONGEST_PARAM, LONGEST_TAG = 6000, 5000
+_SHOWN = {
+    "kladml.note": "mlflow.note.content",
+    "kladml.user": "mlflow.user",
+    "kladml.git_sha": "mlflow.source.git.commit",
+}
 _STATUSES = ("FINISHED", "FAILED", "KILLED", "SCHEDULED", "RUNNING")
 
 
@@ -43,13 +49,15 @@ class MLflowTracker(TrackerInterface):
     def __init__(self, uri: str, *, every: float = 1.0, patience: float = 60.0) -> None:
         self.uri = uri
         self._every = every
-        self._patience = patience
+        self.patience = patience
         with self._told(f"{_masked(uri)} cannot be used for tracking"):
             self._client = MlflowClient(tracking_uri=uri)
         self._run_id: str | None = None
         self._sender: Sender | None = None
         self._names: dict[str, str] = {}
         self._refused: list[str] = []
+        self._started: float | None = None
+        self._ended: float | None = None
 
     @property
     def refused(self) -> tuple[str, ...]:
@@ -94,10 +102,15 @@ class MLflowTracker(TrackerInterface):
             self._log(sender, metric)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Records tags; a value longer than 5,000 characters is cut."""
+        """Records tags; a value longer than 5,000 characters is cut.
+
+        Those that MLflow shows in places of their own (note, user, commit) are recorded under its names as well.
+        """
         sender = self._open("set tags")
         for key, value in tags.items():
-            sender.add(RunTag(encoded(key), _cut(value, LONGEST_TAG)))
+            for name in (key, _SHOWN.get(key)):
+                if name is not None:
+                    sender.add(RunTag(encoded(name), _cut(value, LONGEST_TAG)))
 
     def log_artifact(self, local_path: str, artifact_path: str | None = None) -> None:
         """Stores a file, or a folder with all that is in it; waits for it.
@@ -109,9 +122,9 @@ class MLflowTracker(TrackerInterface):
         run_id = str(self._run_id)
         with self._told(f"cannot store {local_path} in MLflow"):
             if os.path.isdir(local_path):
-                retried(lambda: self._client.log_artifacts(run_id, local_path, artifact_path), self._patience)
+                retried(lambda: self._client.log_artifacts(run_id, local_path, artifact_path), self.patience)
             else:
-                retried(lambda: self._client.log_artifact(run_id, local_path, artifact_path), self._patience)
+                retried(lambda: self._client.log_artifact(run_id, local_path, artifact_path), self.patience)
 
     def flush(self) -> None:
         """Returns when MLflow has everything that was logged.
@@ -120,10 +133,18 @@ class MLflowTracker(TrackerInterface):
             UnusableError: it has not within `patience` seconds; it goes on being sent.
         """
         sender = self._open("send anything")
-        left = sender.flush(self._patience)
+        left = sender.flush(self.patience)
         if left:
             why = sender.trouble or "the server is slow"
             raise UnusableError(f"{left} records have not reached {_masked(self.uri)} yet: {why}")
+
+    def set_times(self, started: float | None = None, ended: float | None = None) -> None:
+        """Says when the run began that is opened next, and when the open one ended (unix seconds)."""
+        self._started, self._ended = started or self._started, ended or self._ended
+
+    def close(self) -> None:
+        """Lets the open run go without ending it, and what is pending with it."""
+        self._close()
 
     def end_run(self, status: str = "FINISHED") -> None:
         """Sends what is pending and closes the run.
@@ -140,7 +161,8 @@ class MLflowTracker(TrackerInterface):
             raise UnusableError(f"{status!r} is no status of MLflow", hint=f"Use one of {', '.join(_STATUSES)}")
         self.flush()
         with self._told("the run cannot be ended in MLflow"):
-            retried(lambda: self._client.set_terminated(str(self._run_id), status), self._patience)
+            ended = _milliseconds(self._ended)
+            retried(lambda: self._client.set_terminated(str(self._run_id), status, ended), self.patience)
         self._close()
 
     def _log(self, sender: Sender, metric: Measurement) -> None:
@@ -166,22 +188,22 @@ class MLflowTracker(TrackerInterface):
             self._sender.close()
             self._refused = self._sender.refused
         self._sender, self._run_id = None, None
+        self._started, self._ended = None, None
         self._names.clear()
 
     def _begin(self, experiment_name: str, run_name: str | None, uid: str, *, look: bool = False) -> str:
         if self._sender is not None:
             raise UnusableError("a run is open already", hint="Call end_run first")
         with self._told(f"no run can be started on {_masked(self.uri)}"):
-            experiment = retried(lambda: self._experiment(experiment_name), self._patience)
-            run = retried(lambda: self._find(experiment, uid), self._patience) if look else None
+            experiment = retried(lambda: self._experiment(experiment_name), self.patience)
+            run = retried(lambda: self._find(experiment, uid), self.patience) if look else None
             if run is None:
-                tags = {UID_TAG: uid}
+                tags, began = {UID_TAG: uid}, _milliseconds(self._started)
                 run = retried(
-                    lambda: self._client.create_run(experiment.experiment_id, run_name=run_name, tags=tags),
-                    self._patience,
+                    lambda: self._client.create_run(experiment.experiment_id, began, tags, run_name), self.patience
                 )
             elif run.info.status != "RUNNING":
-                retried(lambda: self._client.update_run(run.info.run_id, status="RUNNING"), self._patience)
+                retried(lambda: self._client.update_run(run.info.run_id, status="RUNNING"), self.patience)
         self._run_id = str(run.info.run_id)
         self._sender = Sender(self._client, self._run_id, self._every)
         return self._run_id
@@ -254,37 +276,15 @@ class LocalTracker(MLflowTracker):
         return (self.file.parent / "mlartifacts" / uuid.uuid4().hex).as_uri()
 
 
-def network_file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str | None:
-    """The kind of network file system that a path lies on, or None: a local disk, or a system without a list of mounts.
-
-    Args:
-        mounts: a list as /proc/self/mounts has it.
-    """
-    try:
-        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:
-        return None
-    here = path.resolve()
-    best: tuple[int, str] = (-1, "")
-    for line in lines:
-        words = line.split()
-        # Spaces in a mount point are written as \040 and the like.
-        point = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), words[1]))
-        if here == point or point in here.parents:
-            best = max(best, (len(point.parts), words[2]), key=lambda found: found[0])
-    kind = best[1]
-    remote = kind in _NETWORK or kind.startswith(("nfs", "fuse.sshfs", "fuse.s3", "fuse.rclone", "fuse.gluster"))
-    return kind if remote else None
-
-
-_NETWORK = frozenset({"cifs", "smb3", "smbfs", "lustre", "beegfs", "gpfs", "ceph", "9p", "afs", "glusterfs", "pvfs2"})
-
-
 def _default_file() -> Path:
     from kladml_core.settings import find_workspace, load_settings
 
     workspace = find_workspace(Path.cwd())
     return (load_settings(workspace).data if workspace is not None else Path.cwd() / "data") / "mlflow.sqlite"
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1e3)
 
 
 def _masked(text: str) -> str:

@@ -44,13 +44,31 @@ class TrackerInterface(ABC):
     def end_run(self, status: str = "FINISHED") -> None:
         """Closes the open run with a final status: FINISHED, FAILED or KILLED."""
 
+    patience: float = 60.0
+    """Seconds for which a call waits for a server that is away, in a backend that waits for one."""
+
+    @property
+    def refused(self) -> Sequence[str]:
+        """What the backend will never take of the open run, or of the last one: a sentence each."""
+        return ()
+
+    def set_times(self, started: float | None = None, ended: float | None = None) -> None:  # noqa: B027  now is right
+        """Says when the run began that is opened next, and when the open one ended (unix seconds); else it is now."""
+
     def log_metrics(self, metrics: Sequence[Measurement]) -> None:
-        """Records many values, each with its own time where the backend can; through `log_metric` it cannot."""
+        """Records many values, each with its own time where the backend can; through `log_metric` it cannot.
+
+        A backend that has this and `resume_run` stores the same value of the same key, step and time once, however
+        often it is sent to the same run.
+        """
         for metric in metrics:
             self.log_metric(metric.key, metric.value, metric.step)
 
     def flush(self) -> None:  # noqa: B027  a backend that stores at once has nothing to do here
         """Returns when everything logged so far is stored; raises where it cannot be."""
+
+    def close(self) -> None:  # noqa: B027  a backend that holds nothing open has nothing to do here
+        """Lets the open run go without ending it, and what is pending with it."""
 
     def resume_run(self, uid: str, experiment_name: str, run_name: str | None = None) -> str:
         """Opens the run that was begun under this `uid`, or begins it, so that sending again makes no second run.

@@ -21,6 +21,8 @@ from kladml_core.runs.patience import Patience
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import LIVE, RunStatus, read_status
 from kladml_core.runs.stop import request_stop
+from kladml_core.tracking.overview import WAIT_SECONDS, sentence, wait_until_sent
+from kladml_core.tracking.state import data_of, uid_of
 
 Checked = TypeVar("Checked")
 
@@ -30,6 +32,9 @@ AT_ONCE = Patience(ask=0.0, term=0.3)
 
 ORPHAN_SECONDS = 10.0
 """How long a run that is no longer live may owe its terminal event before the follower stops waiting for it."""
+
+_QUIET_SECONDS = 2.0
+"""How long the tracking of an ended run is waited for without a word."""
 
 _TAIL_BYTES = 4096
 _TAIL_LINES = 15
@@ -209,7 +214,28 @@ class _Following:
         if self._ladder is not None:
             for _ in climb(self._ladder):
                 pass  # what the run has started goes with it
+        if self._owner:
+            self._await_tracking()
         return int(code)
+
+    def _await_tracking(self) -> None:
+        """Gives the tracking of the run some time to come to its end; a signal skips that."""
+        uid = uid_of(self._run)
+        if uid is None:
+            return
+        data, answered = data_of(self._run), self._signals.stops
+
+        def skip() -> bool:
+            return self._signals.stops > answered or self._signals.hangup
+
+        left = wait_until_sent(data, [uid], _QUIET_SECONDS, skip)
+        if not left:
+            return
+        if not skip():
+            self._console.say(f"tracking: {sentence(left[0])}; Ctrl-C leaves that to the background")
+            left = wait_until_sent(data, [uid], WAIT_SECONDS - _QUIET_SECONDS, skip)
+        if left:
+            self._console.say(f"tracking goes on in the background: {sentence(left[0])}; see kladml-tui sync")
 
     def _leave(self, status: RunStatus) -> int:
         self._console.detached(self._run.reference, status.status, self._run.path)

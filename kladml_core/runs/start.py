@@ -22,6 +22,7 @@ from kladml_core.runs.process_tree import mark_of, new_mark
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.session_killers import session_killers
 from kladml_core.runs.slots import PCI_ORDER
+from kladml_core.tracking.outbox import enlist, refusal
 from kladml_core.workspace.descriptions import bring_back
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ def start_worker(
         raise UnusableError(f"the worker could not be started: {error}") from error
     if machine == 0:
         listen(run, attempt, workspace)
+        enlist(run, attempt, workspace)
 
 
 def worker_command(run: RunDirectory, attempt: int, plan: Plan) -> list[str]:
@@ -222,7 +224,12 @@ def _record(
         "argv": provenance.mask_argv(sys.argv),
         "command": list(command),
         "overrides": [provenance.mask_override(word) for word in plan.overrides],
-        "warnings": [*session_killers(), *plan.warnings, *bring_back(directory.parents[1])],
+        "warnings": [
+            *session_killers(),
+            *filter(None, [refusal(plan.settings)]),
+            *plan.warnings,
+            *bring_back(directory.parents[1]),
+        ],
         "launcher_pid": os.getpid(),
         "mark": new_mark(),
         **({} if plan.cloned_from is None else {"cloned_from": dict(plan.cloned_from)}),

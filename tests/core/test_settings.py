@@ -87,7 +87,7 @@ def test_the_environment_wins_over_the_file(workspace: Path) -> None:
         ("ui:\n  them: x", "'them' is no key of ui. Did you mean theme?", 2, 3),
         ("uii: {}", "'uii' is no key of kladml.yaml. Did you mean ui?", 1, 1),
         ("theme: x", "'theme' is no key of kladml.yaml. Did you mean ui.theme?", 1, 1),
-        ("zzz: x", "The keys are workspace, launch, queue, publisher, notices, ui", 1, 1),
+        ("zzz: x", "The keys are workspace, launch, queue, tracker, publisher, notices, ui", 1, 1),
         ("ui: dark", "ui must be a mapping of keys to values, not 'dark'", 1, 5),
         ("ui:\n  fps: fast", "ui.fps must be a whole number, not 'fast'", 2, 8),
         ("ui: {fps: 0}", "ui.fps must be from 1 to 60, not 0", 1, 11),

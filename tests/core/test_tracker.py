@@ -12,7 +12,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from kladml_core.backends.mlflow_names import TAG, encoded, takes
-from kladml_core.backends.mlflow_tracker import LocalTracker, MLflowTracker, network_file_system
+from kladml_core.backends.mlflow_tracker import LocalTracker, MLflowTracker
+from kladml_core.backends.network_disks import network_file_system
 from kladml_core.errors import UnusableError
 from kladml_core.interfaces import Measurement, TrackerInterface, UnsupportedOperation
 from tests.system.mlflow_server import free_port, mlflow_server
@@ -181,10 +182,10 @@ def test_a_server_that_goes_away_in_the_middle_loses_nothing(tmp_path: Path, mon
         tracker.flush()
     for step in range(2, 1000):
         tracker.log_metric("loss", 1.0, step)
-    tracker._patience = 1.0
+    tracker.patience = 1.0
     with pytest.raises(UnusableError, match="have not reached"):
         tracker.end_run()
-    tracker._patience = 60.0
+    tracker.patience = 60.0
     with mlflow_server(store, artifacts, port=port):
         tracker.end_run()
         assert [step for step, _, _ in history(tracker, run_id, "loss")] == list(range(1, 1000))

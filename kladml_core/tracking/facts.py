@@ -1,0 +1,104 @@
+"""What is sent of a run beside its metrics: parameters, tags and files; and how much of all that is not sent."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kladml_core.config.diff import flatten
+from kladml_core.config.document import dotted
+from kladml_core.config.load import read
+from kladml_core.errors import KladMLError
+from kladml_core.metrics.names import RECORD_SIZE, file_name, list_metrics
+from kladml_core.runs.rundir import RunDirectory
+from kladml_core.runs.status import RunStatus
+
+UID_TAG = "kladml.uid"
+CHANGED = "kladml.changed."
+"""Prefix of the tag that holds the value of a parameter which a resume has changed: a tracker keeps the first."""
+TRACKER_STATUS: Mapping[str, str] = {"finished": "FINISHED", "stopped": "KILLED"}
+"""A run's last status → the tracker's; every other end is FAILED."""
+
+
+def params(run: RunDirectory, attempt: int) -> dict[str, Any]:
+    """The config of an attempt with dotted keys; empty where it cannot be read."""
+    for file in (run.attempt_dir(attempt) / "config.yaml", run.config):
+        try:
+            return {dotted(path): value for path, value in flatten(read(file).data).items()}
+        except (KladMLError, OSError):
+            continue
+    return {}
+
+
+def tags(run: RunDirectory, status: RunStatus, uid: str) -> dict[str, str]:
+    """Who, where, from which code, how it stands, and what a person noted of it."""
+    attempt = run.read_attempt(status.attempt or 1) or {}
+    found = attempt.get("git")
+    git: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
+    notes = _notes(run)
+    labels = notes.get("tags")
+    values = {
+        UID_TAG: uid,
+        "kladml.status": status.status,
+        "kladml.reason": status.why,
+        "kladml.attempts": status.attempt,
+        "kladml.host": attempt.get("host"),
+        "kladml.user": attempt.get("user"),
+        "kladml.git_sha": git.get("sha"),
+        "kladml.git_dirty": str(git["dirty"]).lower() if "dirty" in git else None,
+        "kladml.tags": ", ".join(map(str, labels)) if isinstance(labels, list) else labels,
+        "kladml.note": notes.get("note"),
+        "kladml.star": "yes" if notes.get("star") is True else None,
+    }
+    return {key: str(value) for key, value in values.items() if value not in (None, "")}
+
+
+def files(run: RunDirectory, *, ended: bool) -> Iterator[tuple[str, tuple[int, int]]]:
+    """What is stored beside the numbers, below the run's directory, each with its size and time of change (ns).
+
+    The config at once; console, patches of the code and all of artifacts/ once the attempt has ended.
+    """
+    wanted = [run.config]
+    if ended:
+        patches = sorted(run.attempts.glob("*/uncommitted.patch"))
+        wanted += [run.console_log, *patches, *_below(run.artifacts)]
+    for path in wanted:
+        try:
+            found = path.stat()
+        except OSError:
+            continue  # not there, or gone meanwhile
+        # Anything else than a plain file, a pipe say, might never end.
+        if stat.S_ISREG(found.st_mode):
+            yield path.relative_to(run.path).as_posix(), (found.st_size, found.st_mtime_ns)
+
+
+def unsent(run: RunDirectory, offsets: Mapping[str, int]) -> tuple[int, int]:
+    """How many records the series hold beyond `offsets`, and how many bytes these are."""
+    total = 0
+    for metric in list_metrics(run.metrics):
+        try:
+            size = (run.metrics / file_name(metric)).stat().st_size
+        except OSError:
+            continue  # gone since it was listed
+        total += max(0, size - size % RECORD_SIZE - offsets.get(metric, 0))
+    return total // RECORD_SIZE, total
+
+
+def _below(folder: Path) -> list[Path]:
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))  # half-written ones begin so
+        found += [Path(parent, name) for name in sorted(names)]
+    return found
+
+
+def _notes(run: RunDirectory) -> Mapping[str, Any]:
+    if not run.notes.exists():
+        return {}
+    try:
+        return read(run.notes, empty_ok=True).data
+    except KladMLError:
+        return {}  # a person's own file, which may be half-written at this moment

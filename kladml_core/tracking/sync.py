@@ -1,0 +1,244 @@
+"""`python -m kladml_core.tracking.sync WORKSPACE`: sends the listed runs to the tracker, and ends when all is sent.
+
+At most one of these runs for a workspace on a host. It may be killed at any moment: tracking.json says from where the
+next one goes on.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from kladml_core.errors import KladMLError
+from kladml_core.interfaces.tracker import TrackerInterface
+from kladml_core.runs.background import hold
+from kladml_core.runs.provenance import mask
+from kladml_core.runs.ref import all_runs
+from kladml_core.runs.rundir import RunDirectory
+from kladml_core.settings import FILE_NAME, Settings, load_settings
+from kladml_core.tracking.outbox import PROCESS, Listed, add, listed, take_off
+from kladml_core.tracking.replay import Replay, RunGone, Turn
+from kladml_core.tracking.state import read_sent, target_of, uid_of, with_error, write_sent
+
+TICK_SECONDS = 1.0
+"""How often a live run is looked at."""
+AT_ONCE = 3
+"""Runs that are sent side by side: a large file of one holds up no other."""
+FIRST_WAIT, LONGEST_WAIT = 1.0, 300.0
+"""Seconds until a failed turn is tried again; doubled with each failure."""
+PATIENCE_SECONDS = 24 * 3600.0
+"""After so long without success a run waits for the next launch, or `kladml-tui sync`, to try it again."""
+TURN_PATIENCE = 10.0
+"""Seconds that a turn waits for a server which is away; then other runs and other settings have theirs."""
+NICENESS = 10
+_HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+"""MLflow's own retries would hide for minutes that a server is away; here is what tries again."""
+
+
+@dataclass
+class Job:
+    """One listed run as it is being worked on."""
+
+    entry: Listed
+    replay: Replay | None = None
+    turn: Future[Turn] | None = None
+    due: float = 0.0
+    """On the monotonic clock."""
+    failures: int = 0
+    since: float | None = None
+    """Unix time of the first of these failures."""
+    parked: bool = False
+
+
+class Sync:
+    """Works off the list of a workspace.
+
+    Args:
+        settings: of the workspace; looked at again when kladml.yaml changes.
+        make: makes a tracker from settings.
+    """
+
+    def __init__(self, settings: Settings, make: Callable[[Settings], TrackerInterface | None]) -> None:
+        self._settings = settings
+        self._make = make
+        self._read = _stamp(settings)
+        self._pool = ThreadPoolExecutor(AT_ONCE, "sync")
+        self._jobs: dict[str, Job] = {}
+
+    def left(self) -> bool:
+        """Whether anything is listed that this process would still work on."""
+        if target_of(self._settings) is None:
+            return False
+        return any(not self._is_parked(entry) for entry in listed(self._settings.data))
+
+    def work(self, mine: Callable[[], bool]) -> None:
+        """Returns when nothing is left to send, or when it is not `mine`."""
+        while mine():
+            self._reread_settings()
+            self._take_up()
+            busy = [job.turn for job in self._jobs.values() if job.turn is not None]
+            if not busy and not self.left():
+                return
+            wait(busy, TICK_SECONDS, FIRST_COMPLETED) if busy else time.sleep(TICK_SECONDS)
+            for job in list(self._jobs.values()):
+                if job.turn is not None and job.turn.done():
+                    self._settle(job, job.turn)
+        for job in self._jobs.values():
+            self._drop_replay(job)
+
+    def _is_parked(self, entry: Listed) -> bool:
+        job = self._jobs.get(entry.uid)
+        return job is not None and job.parked and job.entry.files == entry.files
+
+    def _reread_settings(self) -> None:
+        stamp = _stamp(self._settings)
+        if stamp == self._read:
+            return
+        self._read = stamp
+        before = target_of(self._settings)
+        try:
+            self._settings = load_settings(self._settings.root)
+        except KladMLError as error:
+            log(f"kladml.yaml cannot be read, the settings are the earlier ones: {error}")
+        if target_of(self._settings) != before:
+            log(f"the tracker is {target_of(self._settings)} from now on, it was {before}")
+            for job in self._jobs.values():
+                job.failures, job.since, job.due, job.parked = 0, None, 0.0, False
+                if job.turn is None:
+                    self._drop_replay(job)
+
+    def _take_up(self) -> None:
+        """Gives each listed run that is due its next turn; the pool works them off in turn, so none waits for ever."""
+        target = target_of(self._settings)
+        now = time.monotonic()
+        for entry in listed(self._settings.data) if target is not None else []:
+            job = self._jobs.setdefault(entry.uid, Job(entry))
+            if job.entry.files != entry.files:
+                job.due, job.failures, job.since, job.parked = 0.0, 0, None, False  # listed anew
+            job.entry = entry
+            if job.turn is None and not job.parked and now >= job.due:
+                job.turn = self._pool.submit(self._turn, job, str(target))
+
+    def _turn(self, job: Job, target: str) -> Turn:
+        """In the pool: one turn of one run."""
+        if job.replay is None or job.replay.sent.target != target:
+            self._drop_replay(job)
+            tracker = self._make(self._settings)
+            if tracker is None:
+                return Turn.UP_TO_DATE  # switched off at this moment
+            tracker.patience = min(tracker.patience, TURN_PATIENCE)
+            job.replay = Replay(job.entry.run, job.entry.uid, tracker, target)
+        return job.replay.turn(job.entry.attempt)
+
+    def _settle(self, job: Job, turn: Future[Turn]) -> None:
+        job.turn = None
+        now = time.monotonic()
+        try:
+            left = turn.result()
+        except RunGone:
+            self._find_again(job)
+        except Exception as error:  # a tracker is somebody else's code and server: it may raise anything, and pass
+            self._failed(job, error)
+        else:
+            if job.failures:
+                log(f"{job.entry.run.reference} goes on")
+            job.failures, job.since = 0, None
+            job.due = now if left is Turn.MORE else now + TICK_SECONDS
+            if left is Turn.DONE:
+                log(f"{job.entry.run.reference} is sent")
+                take_off(job.entry.files)
+                del self._jobs[job.entry.uid]
+
+    def _failed(self, job: Job, error: Exception) -> None:
+        text = mask(f"{error}" if isinstance(error, KladMLError) else f"{type(error).__name__}: {error}")
+        job.since = job.since or time.time()
+        job.parked = time.time() - job.since > PATIENCE_SECONDS
+        pause = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(job.failures, 20)) * random.uniform(0.5, 1.5)
+        job.due = time.monotonic() + pause
+        job.failures += 1
+        then = "tried again at the next launch" if job.parked else f"tried again in {pause:.0f} s"
+        log(f"{job.entry.run.reference}: {text} ({then})")
+        if job.replay is not None:
+            job.replay.fail(text)
+            return
+        target = target_of(self._settings)
+        if target is not None:
+            sent = read_sent(job.entry.run, job.entry.uid, target)
+            with suppress(OSError):  # the directory may be gone, which the next turn finds out
+                write_sent(job.entry.run, with_error(sent, text))
+
+    def _find_again(self, job: Job) -> None:
+        """Goes on with a run that was moved; one that is gone is let go."""
+        entry = job.entry
+        moved = next((path for path in all_runs(self._settings.data) if uid_of(RunDirectory(path)) == entry.uid), None)
+        del self._jobs[entry.uid]
+        if moved is not None:
+            self._drop_replay(job)
+            log(f"{entry.run.reference} is {RunDirectory(moved).reference} now")
+            with suppress(OSError):  # then it is looked for again
+                add(self._settings, RunDirectory(moved), entry.attempt)
+            return
+        log(f"{entry.run.reference} is gone; what was not sent of it is not sent")
+        take_off(entry.files)
+        if job.replay is not None:
+            try:
+                job.replay.gone()
+            except Exception as error:  # as above; there is nothing left to try again with
+                log(f"{entry.run.reference} cannot be ended in the tracker: {error}")
+
+    def _drop_replay(self, job: Job) -> None:
+        replay, job.replay = job.replay, None
+        if replay is not None:
+            try:
+                replay.close()
+            except Exception as error:  # as above
+                log(f"{job.entry.run.reference}: {error}")
+
+
+def main(workspace: Path) -> None:
+    """Works while there is work; leaves at once where another process does it already."""
+    settings = load_settings(workspace)
+    while (held := hold(settings.data, PROCESS)) is not None:
+        with suppress(OSError):
+            os.nice(NICENESS)
+        from kladml_core.backends.choose import make_tracker
+
+        for name, value in _HTTP.items():
+            os.environ.setdefault(name, value)
+        sync = Sync(load_settings(workspace), make_tracker)
+        # MLflow makes a dozen objects of each value; looking through all of them for cycles takes a fifth of the time.
+        gc.freeze()
+        gc.set_threshold(100_000, 20, 50)
+        try:
+            sync.work(held.holds)
+        finally:
+            held.release()
+        # Something may have been listed after the last look and before the release.
+        if not sync.left():
+            return
+
+
+def log(text: str) -> None:
+    """Adds a line to sync.log, which this process's output goes to."""
+    with suppress(OSError):  # the log lies on the disk that may be full
+        print(f"{time.strftime('%F %T')}  {text}", flush=True)
+
+
+def _stamp(settings: Settings) -> tuple[int, int] | None:
+    try:
+        found = (settings.root / FILE_NAME).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
