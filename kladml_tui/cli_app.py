@@ -12,7 +12,7 @@ import typer
 from kladml_core.errors import ConfigError, ExitCode
 from kladml_core.runs.plain import inert
 from kladml_core.workspace.choose import choose_config, choose_workspace
-from kladml_tui import cli_compare, cli_list, cli_note, cli_notices, cli_prune, cli_runs, cli_stop
+from kladml_tui import cli_compare, cli_configs, cli_list, cli_note, cli_notices, cli_prune, cli_runs, cli_stop
 from kladml_tui.cli_projects import project_commands
 from kladml_tui.cli_queue import queue_commands
 from kladml_tui.cli_shared import open_app, print_json, print_rows, rings, settings_of
@@ -155,27 +155,4 @@ def config_help(context: typer.Context) -> None:
         raise typer.Exit(ExitCode.BAD_TEXT)
 
 
-@config_commands.command("check")
-def check(
-    context: typer.Context,
-    config: Annotated[Path, typer.Argument(help="A config file.")],
-    overrides: Overrides = None,
-    workspace: Workspace = None,
-    json: Json = False,
-) -> None:
-    """Tells every problem of a config; exits with 0 when there is none."""
-    from kladml_core.config.load import read, with_overrides
-    from kladml_core.config.schema import problems
-
-    root = choose_workspace(workspace or cli_runs.above(context), config)
-    document = with_overrides(read(choose_config(config, root)), overrides or [])
-    found = problems(document, workspace=root, settings=settings_of(root))
-    if json:
-        keys = ("message", "file", "line", "column", "hint", "exit_code")
-        print_json([{key: getattr(problem, key) for key in keys} for problem in found])
-    else:
-        for problem in found:
-            print(inert(str(problem), newlines=True))
-        if not found:
-            print("no problems")
-    raise typer.Exit(int(found[0].exit_code) if found else ExitCode.FINISHED)
+cli_configs.add_commands(config_commands)

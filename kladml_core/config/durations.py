@@ -7,6 +7,8 @@ import re
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = r"\d+(?:\.\d+)?[smhd]"
 _WHOLE = re.compile(f"(?:{_PART})+")
+PATTERN = rf"^(?:{_PART})+$".replace(r"\d", "[0-9]")
+"""The same for a JSON Schema."""
 
 
 def seconds(text: str) -> float | None:

@@ -15,10 +15,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from kladml_core.config.config_reads import config_reads
 from kladml_core.config.targets import find_target
 from kladml_core.errors import KladMLError, UnusableError
 
 _MARK = "kladml-signature:"
+_KINDS = {
+    "kladml_core.models.torch_model.TorchModel": "torch_model",
+    "kladml_core.models.base.BaseModel": "base_model",
+    "torch.nn.modules.module.Module": "module",
+}
 _TEXT = 200
 
 
@@ -31,8 +37,10 @@ def signature(target: str, workspace: Path, timeout: float = 20.0) -> dict[str, 
         timeout: seconds after which it is ended.
 
     Returns:
-        `{"target", "kind", "file", "line", "doc", "parameters": [{"name", "kind", "required", "default",
-        "annotation"}]}`; texts are shortened, defaults and annotations are as Python writes them.
+        `{"target", "kind", "model", "file", "line", "doc", "parameters": [{"name", "kind", "required", "default",
+        "annotation"}], "config": [{"name", "required", "default"}]}`; texts are shortened, defaults and annotations
+        are as Python writes them. `model` is what a class is to us: torch_model, base_model, module, or null;
+        `config` is what a model of ours reads of `self.config`.
 
     Raises:
         UnusableError: the target is missing, cannot be imported, or takes longer than `timeout`.
@@ -106,12 +114,22 @@ def _describe(found: Any) -> dict[str, Any]:
     except (TypeError, OSError):
         file, line = None, None
     return {
+        "model": _model_kind(found),
+        "config": config_reads(found),
         "kind": "class" if inspect.isclass(found) else "function" if callable(found) else "variable",
         "file": file,
         "line": line,
         "doc": _short(inspect.getdoc(found) or ""),
         "parameters": [_parameter(parameter) for parameter in parameters],
     }
+
+
+def _model_kind(found: Any) -> str | None:
+    """By the names of the classes above it: nothing of ours is imported for it."""
+    above = (
+        {f"{one.__module__}.{one.__qualname__}" for one in inspect.getmro(found)} if inspect.isclass(found) else set()
+    )
+    return next((kind for name, kind in _KINDS.items() if name in above), None)
 
 
 def _parameter(parameter: inspect.Parameter) -> dict[str, Any]:
