@@ -120,19 +120,44 @@ def test_names_that_mlflow_refuses_arrive_encoded_with_the_original_in_a_tag(tra
 
 
 def test_the_same_uid_opens_the_same_run_and_sending_again_stores_nothing_twice(tracker: MLflowTracker) -> None:
-    values = [Measurement("loss", float(step), step, 1_700_000_000.0 + step) for step in range(50)]
+    odd = [math.nan, math.inf, -math.inf, -0.0, 0.1 + 0.2, 5e-324, 1.7976931348623157e308, 1 / 3]
+    values = [Measurement("loss", float(step), step, 1_700_000_000.0 + step / 7) for step in range(50)]
+    values += [Measurement("odd", value, step, 1_700_000_000.0005) for step, value in enumerate(odd)]
     first = tracker.resume_run("a-uid-1", "again", "again/run_0001")
     tracker.log_metrics(values[:30])
+    tracker.log_metrics(values[55:])
     tracker.log_params({"width": 1})
     tracker.end_run("KILLED")
-    second = tracker.resume_run("a-uid-1", "again", "again/run_0001")
-    assert stored(tracker, second).info.status == "RUNNING"
-    tracker.log_metrics(values)
-    tracker.log_params({"width": 1})
-    tracker.end_run()
-    assert first == second
+    for _ in range(2):
+        assert tracker.resume_run("a-uid-1", "again", "again/run_0001") == first
+        assert stored(tracker, first).info.status == "RUNNING"
+        tracker.log_metrics(values)
+        tracker.log_params({"width": 1})
+        tracker.end_run()
+    assert tracker.refused == ()
     assert [step for step, _, _ in history(tracker, first, "loss")] == list(range(50))
+    assert [step for step, _, _ in history(tracker, first, "odd")] == list(range(len(odd)))
     assert tracker.resume_run("a-uid-2", "again") != first
+    tracker.end_run()
+
+
+def test_a_run_has_the_times_and_the_note_that_it_is_given(tracker: MLflowTracker) -> None:
+    tracker.set_times(started=1_700_000_000.25)
+    run_id = tracker.resume_run("a-uid-4", "told")
+    tracker.set_tags({"kladml.note": "good", "kladml.user": "me", "kladml.git_sha": "abc"})
+    tracker.set_times(ended=1_700_000_100.5)
+    tracker.end_run()
+    run = stored(tracker, run_id)
+    assert (run.info.start_time, run.info.end_time) == (1_700_000_000_250, 1_700_000_100_500)
+    assert (run.data.tags["mlflow.note.content"], run.data.tags["mlflow.user"]) == ("good", "me")
+    assert (run.data.tags["kladml.note"], run.data.tags["mlflow.source.git.commit"]) == ("good", "abc")
+
+
+def test_a_run_that_is_let_go_stays_open_in_mlflow(tracker: MLflowTracker) -> None:
+    run_id = tracker.resume_run("a-uid-5", "let go")
+    tracker.close()
+    assert stored(tracker, run_id).info.status == "RUNNING"
+    assert tracker.resume_run("a-uid-5", "let go") == run_id
     tracker.end_run()
 
 
