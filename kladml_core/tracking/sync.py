@@ -209,6 +209,8 @@ def main(workspace: Path) -> None:
     while (held := hold(settings.data, PROCESS)) is not None:
         with suppress(OSError):
             os.nice(NICENESS)
+        os.chdir(settings.root)  # a tracker of the person's own lies there
+        sys.path.append(str(settings.root))
         from kladml_core.backends.choose import make_tracker
 
         for name, value in _HTTP.items():

@@ -42,8 +42,8 @@ def store(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     kill(workspace)
 
 
-def track(workspace: Path, folder: Path, kind: str = "FileTracker") -> None:
-    settings = {"tracker": {"backend": f"tests.core.file_tracker:{kind}", "uri": str(folder)}}
+def track(workspace: Path, folder: Path, target: str = "tests.core.file_tracker:FileTracker") -> None:
+    settings = {"tracker": {"backend": target, "uri": str(folder)}}
     (workspace / "kladml.yaml").write_text(json.dumps(settings))
 
 
@@ -121,7 +121,7 @@ def test_deleted_and_moved_runs_stop_nothing(workspace: Path, store: Path) -> No
     assert "the server is away" in log
 
 
-def test_another_tracker_in_kladml_yaml_gets_all_of_it(workspace: Path, store: Path) -> None:
+def test_another_tracker_in_kladml_yaml_one_of_the_workspace_gets_all_of_it(workspace: Path, store: Path) -> None:
     run = new_run(workspace / "data", "moving")
     log = began(run)
     log.log_metrics({"loss": 1.0}, 1, 1000.0)
@@ -129,7 +129,8 @@ def test_another_tracker_in_kladml_yaml_gets_all_of_it(workspace: Path, store: P
     wait_for(lambda: calls(store, "moving", "metric"), SECONDS)
     other = workspace / "other"
     other.mkdir()
-    track(workspace, other)
+    (workspace / "trackers.py").write_text("from tests.core.file_tracker import FileTracker as Mine\n")
+    track(workspace, other, "trackers.py:Mine")
     log.log_metrics({"loss": 0.5}, 2, 1001.0)
     ended(log)
     wait_for(lambda: idle(workspace), SECONDS)
@@ -163,7 +164,7 @@ def test_a_network_file_system_is_refused_and_told_in_the_run(
 
 
 def test_the_command_tells_what_waits_and_sends_it(workspace: Path, store: Path) -> None:
-    track(workspace, store, "FourMethodFile")
+    track(workspace, store, "tests.core.file_tracker:FourMethodFile")
     (store / "away").touch()
     run = finished(workspace, "old")
     before = kladml("sync", "--json", cwd=workspace)
