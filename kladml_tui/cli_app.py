@@ -13,6 +13,7 @@ from kladml_core.errors import ConfigError, ExitCode
 from kladml_core.runs.plain import inert
 from kladml_core.workspace.choose import choose_config, choose_workspace
 from kladml_tui import cli_compare, cli_configs, cli_list, cli_note, cli_notices, cli_prune, cli_runs, cli_stop
+from kladml_tui.cli_datasets import dataset_commands
 from kladml_tui.cli_projects import project_commands
 from kladml_tui.cli_queue import queue_commands
 from kladml_tui.cli_shared import open_app, print_json, print_rows, rings, settings_of
@@ -41,6 +42,7 @@ cli_prune.add_commands(app)
 cli_notices.add_commands(app)
 app.command("sync")(sync)
 app.add_typer(queue_commands, name="queue")
+app.add_typer(dataset_commands, name="datasets")
 app.add_typer(project_commands, name="projects")
 app.add_typer(views_commands, name="views")
 

@@ -174,9 +174,9 @@ def _undo(data: Path, entry: str | None, json: bool) -> int:
         print_json({"entry": done.entry, "things": [asdict(thing) for thing in done.things], "left": left})
     else:
         if done.things:
-            print_rows(("put back", ""), [(thing.run, thing.what) for thing in done.things])
+            print_rows(("put back", ""), [(thing.run or thing.kind, thing.what) for thing in done.things])
         for thing, reason in done.left:
-            _say(f"{thing.run} {thing.what} stays in the trash: {reason}")
+            _say(f"{thing.run or thing.kind} {thing.what} stays in the trash: {reason}")
     return ExitCode.UNUSABLE if done.left else ExitCode.FINISHED
 
 
@@ -226,7 +226,7 @@ def _cells(entry: Entry) -> tuple[str, ...]:
 def _plural(kind: str) -> str:
     several = {"temporary": "temporaries", "family": "families"}
     return several.get(
-        kind, f"{kind}s" if kind in ("checkpoint", "run", "project", "experiment") else kind or "unknown"
+        kind, f"{kind}s" if kind in ("checkpoint", "run", "project", "experiment", "dataset") else kind or "unknown"
     )
 
 

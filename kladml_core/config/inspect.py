@@ -82,7 +82,7 @@ def signature(target: str, workspace: Path, timeout: float = 20.0) -> dict[str, 
     raise UnusableError(message, hint=last or None)
 
 
-def _load(target: str, workspace: Path) -> Any:
+def load_target(target: str, workspace: Path) -> Any:
     """Imports what `target` names into this process; `workspace` is put first on sys.path.
 
     Raises:
@@ -193,7 +193,7 @@ def main(argv: list[str]) -> int:
     target = argv[0]
     answer: dict[str, Any]
     try:
-        answer = {"target": target, **_describe(_load(target, Path.cwd()))}
+        answer = {"target": target, **_describe(load_target(target, Path.cwd()))}
     except (Exception, SystemExit) as error:  # whatever a user's module raises is the answer that was asked for
         answer = _fault(error, target)
     sys.stdout.write(f"\n{_MARK}{json.dumps(answer)}\n")

@@ -14,7 +14,7 @@ from kladml_core.config.names import is_target
 from kladml_core.config.targets import find_target
 from kladml_core.errors import ExitCode, KladMLError
 
-DATA_SUFFIXES = (".npz", ".safetensors", ".csv")
+DATA_SUFFIXES = (".npz", ".safetensors", ".csv", ".parquet")
 """What a data file's name may end in."""
 GIVEN_DATA = "kladml_core.runner:given_data"
 """What stands as `data.target` in the config of a run whose data was given in memory."""

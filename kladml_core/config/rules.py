@@ -87,8 +87,8 @@ def _data_faults(source: Any) -> Iterator[Fault]:
         if "train" not in splits:
             hint = "Write target: module:function, or train: a dataset"
             yield Fault(("data",), "data needs a target, or train", hint, at_key=True, lacks=("target", "train"))
-        if source.get("params"):
-            yield Fault(("data", "params"), "data.params go to a data.target, and there is none", "Add target:")
+            if source.get("params"):
+                yield Fault(("data", "params"), "data.params go to a data.target, and there is none", "Add target:")
     elif splits:
         yield Fault(
             ("data", splits[0]),

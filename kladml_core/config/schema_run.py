@@ -56,7 +56,9 @@ class DataSection(Section):
         json_schema_extra=IDENTITY,
     )
     params: dict[str, Any] = Field(
-        default_factory=dict, description="Arguments for the data target.", json_schema_extra=IDENTITY
+        default_factory=dict,
+        description="Arguments for the data target; of named data, which columns are taken.",
+        json_schema_extra=IDENTITY,
     )
     train: str | None = Field(
         None, min_length=1, description="A registered dataset or a path to train on.", json_schema_extra=IDENTITY

@@ -13,11 +13,7 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from kladml_core.data.datamodule import DataModule, Split
-
-WHOLE_BYTES = 1 << 30
-"""Up to this size everything is hashed (about a second); of more, evenly spaced blocks."""
-_BLOCK = 1 << 20
-_BLOCKS = 256
+from kladml_core.workspace.fingerprints import BLOCK, WHOLE_BYTES, block_starts
 
 
 def fingerprints(data: DataModule) -> dict[str, str]:
@@ -41,23 +37,6 @@ def fingerprint_split(split: Split) -> str:
     return f"sha256{'-sampled' if sampled else ''}:{digest.hexdigest()}"
 
 
-def fingerprint_file(path: Path) -> str:
-    """As `fingerprint_split`, of a file's bytes; equal to the fingerprint of a registration up to `WHOLE_BYTES`.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        if size <= WHOLE_BYTES:
-            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-        digest = hashlib.sha256(str(size).encode())
-        for start in _starts(size):
-            file.seek(start)
-            digest.update(file.read(_BLOCK))
-    return f"sha256-sampled:{digest.hexdigest()}"
-
-
 def _add_tensors(digest: Any, tensors: Iterable[Tensor]) -> bool:
     """Hashes type, shape and content; returns whether the content was too large to be hashed whole."""
     sampled = False
@@ -67,22 +46,17 @@ def _add_tensors(digest: Any, tensors: Iterable[Tensor]) -> bool:
             continue
         rows = tensor if tensor.ndim else tensor[None]
         row_bytes = max(1, rows[0].numel() * rows.element_size())
-        step = max(1, _BLOCK // row_bytes)
+        step = max(1, BLOCK // row_bytes)
         if len(rows) * row_bytes <= WHOLE_BYTES:
             starts: Iterable[int] = range(0, len(rows), step)
         else:
             sampled = True
-            starts = [start // row_bytes for start in _starts(len(rows) * row_bytes)]
+            starts = [start // row_bytes for start in block_starts(len(rows) * row_bytes)]
         for start in starts:
             # A block at a time: a view whose rows overlap, such as windows on a text, would be copied whole otherwise.
             block = rows[start : start + step].detach().cpu().contiguous().reshape(-1)
             digest.update(block.view(torch.uint8).numpy().data)
     return sampled
-
-
-def _starts(size: int) -> list[int]:
-    last = size - _BLOCK
-    return [last * index // (_BLOCKS - 1) for index in range(_BLOCKS)]
 
 
 def _described(split: Split) -> str:

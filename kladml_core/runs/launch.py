@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.start import start_attempt
 from kladml_core.runs.status import RunStatus, read_status
 from kladml_core.settings import Settings, load_settings
-from kladml_core.workspace.data_files import look_at_data
+from kladml_core.workspace.data_files import changed_since, look_at_data
 from kladml_core.workspace.places import name_warnings
 
 if TYPE_CHECKING:
@@ -177,7 +177,9 @@ def prepare_resume(run: RunDirectory, *, workspace: Path, overrides: Sequence[st
     document = with_overrides(recorded, overrides)
     plan = _plan(document, workspace, run.config, overrides)
     _refuse_other_identity(_resolve(recorded, workspace, plan.settings), plan.config, run)
-    return plan, status.attempt
+    changed = changed_since((run.read_run() or {}).get("fingerprints"), plan.fingerprints)
+    told = tuple(f"the data {name!r} is no longer what this run was made with" for name in changed)
+    return replace(plan, warnings=(*plan.warnings, *told)), status.attempt
 
 
 def prepare_queued(run: RunDirectory, attempt: int, *, workspace: Path) -> Plan:

@@ -23,6 +23,7 @@ from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.session_killers import session_killers
 from kladml_core.runs.slots import PCI_ORDER
 from kladml_core.tracking.outbox import enlist, refusal
+from kladml_core.workspace.data_files import changed_since
 from kladml_core.workspace.descriptions import bring_back
 
 if TYPE_CHECKING:
@@ -92,10 +93,8 @@ def rewrite_attempt(run: RunDirectory, attempt: int, plan: Plan, environ: Mappin
         if code_then != _code(record, patch, plan.settings.data):
             record["warnings"].append("the code has changed since the run was queued; it trains as it is now")
         kept = {key: before[key] for key in ("created", "argv", "overrides", "source", "cloned_from") if key in before}
-        fingerprints = (run.read_run() or {}).get("fingerprints") or {}
-        for name, found in plan.fingerprints.items():
-            if fingerprints.get(name) not in (None, found):
-                record["warnings"].append(f"the data {name!r} has changed since the run was queued")
+        for name in changed_since((run.read_run() or {}).get("fingerprints"), plan.fingerprints):
+            record["warnings"].append(f"the data {name!r} has changed since the run was queued")
         write_json(directory / "attempt.json", {**record, **kept, "started": time.time(), "devices": plan.devices})
     except OSError as error:
         raise UnusableError(f"cannot write {directory}: {error.strerror}", hint="free some space") from error

@@ -32,6 +32,8 @@ _RUN_PARTS = 5
 """Parts of a run's path below the data directory: projects/project/family/experiment/run_0001."""
 PLACES = ("project", "family", "experiment")
 """Kinds of things that hold runs; the path of each has a part more below `projects` than that of the one before."""
+DATASET = "dataset"
+"""The registration of a dataset: datasets/NAME.yaml below the data directory."""
 _EMPTIED = ".emptied"
 """Ends the name of an entry that is being deleted: half of it must never be put back."""
 
@@ -208,11 +210,13 @@ def _read(path: Path) -> Entry | None:
 
 
 def _inside(thing: Thing) -> bool:
-    """Whether the record names what holds runs, a run, or something in one, and no other place."""
+    """Whether the record names what holds runs, a run, something in one, or a registered dataset; no other place."""
     texts = all(isinstance(text, str) for text in (thing.number, thing.origin, thing.run, thing.what, thing.kind))
     if not texts or not isinstance(thing.bytes, int):
         return False
     parts = PurePosixPath(thing.origin).parts
+    if thing.kind == DATASET:
+        return len(parts) == 2 and parts[0] == "datasets" and parts[1].endswith(".yaml")
     right = len(parts) == PLACES.index(thing.kind) + 2 if thing.kind in PLACES else len(parts) >= _RUN_PARTS
     return parts[:1] == ("projects",) and right and ".." not in parts
 
@@ -234,7 +238,7 @@ def _put_back(data: Path, here: Path, thing: Thing) -> str | None:
     """Puts one thing back; why not, or None."""
     target = data / thing.origin
     run = RunDirectory(data.joinpath(*PurePosixPath(thing.origin).parts[:_RUN_PARTS]))
-    is_run = target == run.path or thing.kind in PLACES
+    is_run = target == run.path or thing.kind in (*PLACES, DATASET)
     if not is_run and not run.path.is_dir():
         return f"{thing.run} is not there; put it back first"
     if not is_run and (status := read_status(run)).live:

@@ -125,7 +125,8 @@ def digits_splits() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 def _digits(directory: Path, settings: Settings) -> list[Path]:
     """Writes scikit-learn's digits as two files with a fixed split, and registers them."""
-    from kladml_core.workspace.datasets import FOLDER, register
+    from kladml_core.workspace.dataset_register import register
+    from kladml_core.workspace.datasets import FOLDER
 
     made: list[Path] = []
     splits: dict[str, tuple[np.ndarray, np.ndarray]] | None = None

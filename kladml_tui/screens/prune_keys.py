@@ -83,9 +83,11 @@ class PruneKeys(PaneKeys):
         if newest is None:
             notice(self.app, "The trash is empty.")
             return
-        shown = "\n".join(f"{thing.run} {thing.what}" for thing in newest.things[:_TOLD])
+        shown = "\n".join(f"{thing.run or thing.kind} {thing.what}" for thing in newest.things[:_TOLD])
         more = f"\n… and {len(newest.things) - _TOLD} more" if len(newest.things) > _TOLD else ""
-        question = f"Put back what was pruned at {moment(newest.time)}? {size(newest.bytes)}\n\n{shown}{more}"
+        question = (
+            f"Put back what was moved into the trash at {moment(newest.time)}? {size(newest.bytes)}\n\n{shown}{more}"
+        )
         if await self.app.push_screen_wait(Ask(question, [("b", "bring it back")])) != "b":
             return
         try:
@@ -96,7 +98,9 @@ class PruneKeys(PaneKeys):
         if done.things:
             count = len(done.things)
             notice(self.app, f"{count} {'thing is' if count == 1 else 'things are'} back.", title="Put back")
-        self._tell_left("Still in the trash", [f"{thing.run} {thing.what}: {reason}" for thing, reason in done.left])
+        self._tell_left(
+            "Still in the trash", [f"{thing.run or thing.kind} {thing.what}: {reason}" for thing, reason in done.left]
+        )
         self._disk_changed()
 
     async def _empty(self) -> None:

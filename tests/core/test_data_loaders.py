@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from kladml_core.data.fingerprint import fingerprint_file
 from kladml_core.data.loaders import load_arrays, load_data
 from kladml_core.errors import ConfigError, UnusableError
-from kladml_core.workspace.datasets import register
+from kladml_core.workspace.dataset_register import register
+from kladml_core.workspace.fingerprints import read_fingerprint
 
 X, Y = np.arange(12.0).reshape(6, 2), np.arange(6)
 
@@ -46,7 +46,7 @@ def test_paths_of_every_format(workspace: Path) -> None:
 
 
 def test_a_csv_target_that_is_no_whole_number_is_a_column_of_floats(workspace: Path) -> None:
-    x, y = load_arrays(workspace / "test.csv", target_column="b")
+    x, y = load_arrays(workspace / "test.csv", {"target_column": "b"})
     assert (tuple(x.shape), tuple(y.shape), y.dtype) == ((2, 2), (2, 1), torch.float32)
     assert x.tolist() == [[1.0, 0.0], [3.0, 1.0]]
 
@@ -96,7 +96,7 @@ def test_a_pickle_in_an_npz_is_never_loaded(tmp_path: Path) -> None:
     ("name", "write", "message"),
     [
         ("gone.npz", None, "there is no data file"),
-        ("a.parquet", b"", "is no data file"),
+        ("a.txt", b"", "is no data file"),
         ("torn.npz", b"PK\x03\x04", "cannot be read"),
         ("torn.safetensors", b"\xff" * 20, "cannot be read"),
         ("keys.npz", {"a": X, "b": Y}, "holds a, b"),
@@ -128,4 +128,4 @@ def test_a_data_section_without_training_data_is_wrong_text(tmp_path: Path) -> N
 
 def test_a_files_fingerprint_is_its_registrations(workspace: Path) -> None:
     registered = register(workspace, "numbers", path="train.npz")
-    assert fingerprint_file(workspace / "train.npz") == registered.fingerprint
+    assert read_fingerprint(workspace / "train.npz") == registered.fingerprint

@@ -9,7 +9,8 @@ import pytest
 
 from kladml_core.config.load import read
 from kladml_core.errors import ConfigError, UnusableError
-from kladml_core.workspace.datasets import Column, find_dataset, read_dataset, register
+from kladml_core.workspace.dataset_register import register
+from kladml_core.workspace.datasets import Column, find_dataset, read_dataset
 
 
 @pytest.fixture

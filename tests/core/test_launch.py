@@ -16,7 +16,8 @@ from kladml_core.runs.files import read_json, write_json
 from kladml_core.runs.launch import Plan, launch, prepare, resume
 from kladml_core.runs.rundir import CLAIM_SECONDS, RunDirectory
 from kladml_core.runs.status import read_status
-from kladml_core.workspace.datasets import file_fingerprint, register
+from kladml_core.workspace.dataset_register import register
+from kladml_core.workspace.fingerprints import read_fingerprint
 from kladml_core.workspace.init import init_workspace
 from tests.waiting import wait_for
 
@@ -79,14 +80,14 @@ def test_the_worker_is_in_a_session_of_its_own_and_nobodys_child_here(lab: Path)
 
 
 def test_a_dataset_that_changed_is_recorded_as_it_is_and_told(lab: Path) -> None:
-    registered = file_fingerprint(lab / "little.npz")
+    registered = read_fingerprint(lab / "little.npz")
     _write_data(lab, rows=12)
     changed = plan(lab)
     (warning,) = changed.warnings
     assert "'little' has changed since it was registered" in warning
     run = launch(changed)
     fingerprints = read_json(run.run_json)["fingerprints"]
-    assert fingerprints == {"little": file_fingerprint(lab / "little.npz")} != {"little": registered}
+    assert fingerprints == {"little": read_fingerprint(lab / "little.npz")} != {"little": registered}
     assert ended(run) == "finished"
     assert warning in run.events.read_text()
 

@@ -28,7 +28,8 @@ from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import read_status
 from kladml_core.runs.stop import request_stop
 from kladml_core.training import checkpoints
-from kladml_core.workspace.datasets import file_fingerprint, register
+from kladml_core.workspace.dataset_register import register
+from kladml_core.workspace.fingerprints import read_fingerprint
 from kladml_core.workspace.workspace import Workspace
 from tests.core import runner_workspace as parts
 from tests.core.runner_workspace import TRAINING, Folder, Heard, Net, Plain, Regression, Tracked, table
@@ -122,7 +123,7 @@ def test_the_same_data_in_any_form_gives_the_same_run(
     if kind in ("file", "name"):
         assert config["data"]["train"] == data
         identity = RunDirectory(result.path).read_run()
-        assert identity is not None and identity["fingerprints"] == {data: file_fingerprint(file)}
+        assert identity is not None and identity["fingerprints"] == {data: read_fingerprint(file)}
     else:
         assert config["data"]["target"] == "kladml_core.runner:given_data"
         assert "60" in config["data"]["params"]["train"]
