@@ -125,8 +125,8 @@ class ExperimentRunner:
             KladMLError: with what is wrong and what to do; what the model's own code raises passes through. The run
                 directory, if there is one by then, says `failed` and why.
         """
+        from kladml_core.backends.choose import make_publisher
         from kladml_core.inprocess.attempt import claim, listening
-        from kladml_core.inprocess.audience import chosen_publisher
         from kladml_core.inprocess.plan import Arguments, make_plan
         from kladml_core.inprocess.surroundings import look_around
         from kladml_core.runs.notices import listen
@@ -149,7 +149,7 @@ class ExperimentRunner:
             device=device or settings.launch.device,
         )
         plan = make_plan(given, root, settings)
-        publisher = self._publisher or chosen_publisher(settings.publisher.backend)
+        publisher = self._publisher or make_publisher(settings)
         if not around.is_workspace:
             init_workspace(root)
             plan = replace(plan, warnings=(f"{root} is a workspace from now on: it has a kladml.yaml", *plan.warnings))

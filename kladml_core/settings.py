@@ -7,7 +7,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
@@ -67,6 +67,31 @@ class TrackerSettings:
 
 
 @dataclass(frozen=True)
+class UploadSettings:
+    """What of a run is copied into the storage, in the background."""
+
+    artifacts: bool = True
+    """What the run saved, and the small files that say what it was, at its end."""
+    checkpoints: bool = False
+    """Each committed checkpoint, so that the run can go on elsewhere."""
+
+
+@dataclass(frozen=True)
+class StorageSettings:
+    """Where copies of artifacts and checkpoints go. With `local` and no `options.root` the run directory is all."""
+
+    backend: str = "local"
+    """local (a folder), s3, an installed backend's name, or module:Class."""
+    bucket: str = "kladml"
+    """The bucket; below a local root a folder."""
+    prefix: str | None = None
+    """What every key begins with."""
+    options: Mapping[str, Any] = field(default_factory=lambda: types.MappingProxyType({}))
+    """Arguments of the backend's class; none of them a secret."""
+    upload: UploadSettings = field(default_factory=UploadSettings)
+
+
+@dataclass(frozen=True)
 class PublisherSettings:
     """Where headless runs publish."""
 
@@ -109,6 +134,7 @@ class Settings:
     workspace: WorkspaceSettings = field(default_factory=WorkspaceSettings)
     launch: LaunchSettings = field(default_factory=LaunchSettings)
     queue: QueueSettings = field(default_factory=QueueSettings)
+    storage: StorageSettings = field(default_factory=StorageSettings)
     tracker: TrackerSettings = field(default_factory=TrackerSettings)
     publisher: PublisherSettings = field(default_factory=PublisherSettings)
     notices: NoticeSettings = field(default_factory=NoticeSettings)
@@ -134,6 +160,7 @@ SECTIONS: dict[str, Any] = {
     "workspace": WorkspaceSettings,
     "launch": LaunchSettings,
     "queue": QueueSettings,
+    "storage": StorageSettings,
     "tracker": TrackerSettings,
     "publisher": PublisherSettings,
     "notices": NoticeSettings,
@@ -184,7 +211,7 @@ def with_environment(document: Document, environ: Mapping[str, str]) -> Document
             continue
         text = environ[variable]
         # A theme may be called 2024: where text is wanted, the variable's text is the value.
-        wanted = _types(SECTIONS[parts[0]]).get(parts[1]) if parts[0] in SECTIONS and len(parts) == 2 else None
+        wanted = type_of_key(parts)
         value = text if wanted is str else parse_value(text, f"${variable}")
         document = with_value(document, parts, value, f"${variable}")
     return document
@@ -204,21 +231,28 @@ def check_settings(document: Document, root: Path) -> Settings:
             continue
         if not isinstance(values, dict):
             raise _wrong(document, (name,), values, "a mapping of keys to values")
-        sections[name] = _section(document, name, values)
+        sections[name] = _section(document, (name,), SECTIONS[name], values)
     return Settings(root=root, **sections)
 
 
-def _section(document: Document, section: str, values: dict[str, Any]) -> Any:
-    kind = SECTIONS[section]
+def type_of_key(parts: Sequence[str]) -> Any:
+    """The type of the setting under a dotted key's parts; None where there is no such setting."""
+    wanted: Any = SECTIONS.get(parts[0])
+    for part in parts[1:]:
+        wanted = _types(wanted).get(part) if isinstance(wanted, type) and dataclasses.is_dataclass(wanted) else None
+    return wanted
+
+
+def _section(document: Document, path: KeyPath, kind: Any, values: dict[str, Any]) -> Any:
     known = {entry.name: entry for entry in dataclasses.fields(kind)}
     found: dict[str, Any] = {}
     for key, value in values.items():
-        path = (section, key)
+        below = (*path, key)
         if key not in known:
-            raise _unknown(document, path, list(known), section)
+            raise _unknown(document, below, list(known), ".".join(map(str, path)))
         # `key:` with nothing after it means the default.
         if value is not None:
-            found[key] = _checked(document, path, value, _types(kind)[key], known[key].metadata)
+            found[key] = _checked(document, below, value, _types(kind)[key], known[key].metadata)
     return kind(**found)
 
 
@@ -230,6 +264,15 @@ def _checked(document: Document, path: KeyPath, value: Any, wanted: Any, limits:
         if not isinstance(value, list):
             raise _wrong(document, path, value, "a whole number, or a list of the UUIDs of GPUs")
         return _checked(document, path, value, tuple[str, ...], limits)
+    if isinstance(wanted, type) and dataclasses.is_dataclass(wanted):
+        if not isinstance(value, dict):
+            raise _wrong(document, path, value, "a mapping of keys to values")
+        return _section(document, path, wanted, value)
+    if wanted == Mapping[str, Any]:
+        if not isinstance(value, dict):
+            raise _wrong(document, path, value, "a mapping of names to values")
+        _refuse_secrets(document, path, value)
+        return types.MappingProxyType(dict(value))
     if wanted is bool:
         if not isinstance(value, bool):
             raise _wrong(document, path, value, "true or false")
@@ -251,6 +294,7 @@ def _checked(document: Document, path: KeyPath, value: Any, wanted: Any, limits:
         return types.MappingProxyType(dict(value))
     if not isinstance(value, str) or not value:
         raise _wrong(document, path, value, "text")
+    _refuse_password(document, path, value)
     options = limits.get("options")
     if options and value not in options:
         close = get_close_matches(value, options, n=1)
@@ -259,6 +303,43 @@ def _checked(document: Document, path: KeyPath, value: Any, wanted: Any, limits:
     if "pattern" in limits and not re.fullmatch(limits["pattern"], value):
         raise _wrong(document, path, value, limits["say"])
     return value
+
+
+def _refuse_secrets(document: Document, path: KeyPath, values: Mapping[Any, Any]) -> None:
+    """Raises where a file holds what belongs into the environment; a variable may say it."""
+    from kladml_core.config.secrets import is_secret_name
+
+    for key, value in values.items():
+        below = (*path, key)
+        place = document.place(below)
+        if isinstance(value, dict):
+            _refuse_secrets(document, below, value)
+        # `token_file: /run/secrets/s3` says where the secret is, not what it is.
+        elif is_secret_name(str(key)) and not str(key).endswith(("_file", "_path")) and place.line is not None:
+            raise ConfigError(
+                f"{'.'.join(map(str, below))} is a secret, which has no place in a file that is shared and recorded",
+                hint="Keep it in the environment or in a file that the backend reads, e.g. AWS_SECRET_ACCESS_KEY",
+                file=place.file,
+                line=place.line,
+                column=place.column,
+            )
+        elif isinstance(value, str):
+            _refuse_password(document, below, value)
+
+
+def _refuse_password(document: Document, path: KeyPath, text: str) -> None:
+    from kladml_core.config.secrets import mask
+
+    place = document.place(path)
+    if place.line is not None and mask(text) != text:
+        variable = PREFIX + "__".join(str(part).upper() for part in path)
+        raise ConfigError(
+            f"{'.'.join(map(str, path))} has a password in it, which has no place in a file that is shared",
+            hint=f"Set {variable} in the environment, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+            file=place.file,
+            line=place.line,
+            column=place.column,
+        )
 
 
 def _unknown(document: Document, path: KeyPath, known: list[str], where: str) -> ConfigError:

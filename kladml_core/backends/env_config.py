@@ -25,7 +25,7 @@ class EnvConfig(ConfigInterface):
         self._environ = os.environ if environ is None else environ
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value of the key's variable, or what a variable above it holds under the rest of the key, or `default`.
+        """The value of the key's variable, or what variables above or below it hold, or `default`.
 
         Raises:
             ConfigError: the variable's value begins like YAML and is none.
@@ -40,11 +40,23 @@ class EnvConfig(ConfigInterface):
             if above in self._environ:
                 whole = parse_value(self._environ[above], f"${above}")
                 return value_under(whole, ".".join(parts[length:]), default)
-        return default
+        return self._below(f"{variable}__") or default
 
     def set(self, key: str, value: Any) -> None:
         """Sets the key's variable, written so that `get` gives back an equal value."""
         self._environ[self._variable(key)] = dump_value(value)
+
+    def _below(self, start: str) -> dict[str, Any]:
+        """What the variables say together whose names begin so: KLADML_UI__THEME=x makes `ui` {theme: x}."""
+        found: dict[str, Any] = {}
+        for name in sorted(self._environ):
+            if name.startswith(start):
+                *above, last = name.removeprefix(start).lower().split("__")
+                holder = found
+                for part in above:
+                    holder = holder.setdefault(part, {})
+                holder[last] = parse_value(self._environ[name], f"${name}")
+        return found
 
     def _variable(self, key: str) -> str:
         return self._prefix + "__".join(part.upper() for part in key_parts(key))

@@ -18,6 +18,7 @@ from mlflow.tracking import MlflowClient
 from kladml_core.backends.mlflow_names import TAG, encoded
 from kladml_core.backends.mlflow_sender import Sender, retried
 from kladml_core.backends.network_disks import network_file_system
+from kladml_core.config.secrets import mask
 from kladml_core.errors import UnusableError
 from kladml_core.interfaces.tracker import Measurement, TrackerInterface
 
@@ -50,7 +51,7 @@ class MLflowTracker(TrackerInterface):
         self.uri = uri
         self._every = every
         self.patience = patience
-        with self._told(f"{_masked(uri)} cannot be used for tracking"):
+        with self._told(f"{mask(uri)} cannot be used for tracking"):
             self._client = MlflowClient(tracking_uri=uri)
         self._run_id: str | None = None
         self._sender: Sender | None = None
@@ -136,7 +137,7 @@ class MLflowTracker(TrackerInterface):
         left = sender.flush(self.patience)
         if left:
             why = sender.trouble or "the server is slow"
-            raise UnusableError(f"{left} records have not reached {_masked(self.uri)} yet: {why}")
+            raise UnusableError(f"{left} records have not reached {mask(self.uri)} yet: {why}")
 
     def set_times(self, started: float | None = None, ended: float | None = None) -> None:
         """Says when the run began that is opened next, and when the open one ended (unix seconds)."""
@@ -194,7 +195,7 @@ class MLflowTracker(TrackerInterface):
     def _begin(self, experiment_name: str, run_name: str | None, uid: str, *, look: bool = False) -> str:
         if self._sender is not None:
             raise UnusableError("a run is open already", hint="Call end_run first")
-        with self._told(f"no run can be started on {_masked(self.uri)}"):
+        with self._told(f"no run can be started on {mask(self.uri)}"):
             experiment = retried(lambda: self._experiment(experiment_name), self.patience)
             run = retried(lambda: self._find(experiment, uid), self.patience) if look else None
             if run is None:
@@ -239,7 +240,7 @@ class MLflowTracker(TrackerInterface):
         try:
             yield
         except MlflowException as error:
-            raise UnusableError(f"{what}: {_masked(error.message)}") from error
+            raise UnusableError(f"{what}: {mask(error.message)}") from error
         except OSError as error:
             raise UnusableError(f"{what}: {error.strerror or error}") from error
 
@@ -285,11 +286,6 @@ def _default_file() -> Path:
 
 def _milliseconds(seconds: float | None) -> int | None:
     return None if seconds is None else round(seconds * 1e3)
-
-
-def _masked(text: str) -> str:
-    """Text without the password of a URL in it."""
-    return re.sub(r"(\w+://[^/:@\s]*):[^/@\s]+@", r"\1:***@", text)
 
 
 def _cut(text: str, limit: int) -> str:

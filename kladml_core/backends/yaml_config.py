@@ -7,63 +7,77 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kladml_core.config.load import Document, dump, parse_value, read, with_value
+from kladml_core.config.load import Document, read
 from kladml_core.errors import ConfigError, UnusableError
 from kladml_core.interfaces.config import ConfigInterface
+from kladml_core.runs.files import write_text_atomic
+from kladml_core.settings import FILE_NAME, check_settings, find_workspace, with_environment
 
 
 class YamlConfig(ConfigInterface):
-    """Reads a YAML file once; `set` changes the values in memory and `save` writes them.
+    """The settings that a kladml.yaml and the environment say; what neither says has no value here.
 
     Args:
-        path: the file; it need not exist, and then holds nothing.
+        path: the file, which need not exist; the nearest workspace's kladml.yaml unless given.
         environ: variables `KLADML_SECTION__KEY` that win over the file.
 
     Raises:
-        ConfigError: the file is not YAML.
+        ConfigError: the file is not YAML, or has an unknown key or a wrong value, told with its place.
         UnusableError: it cannot be read.
     """
 
-    def __init__(self, path: Path | str = "kladml.yaml", environ: Mapping[str, str] = os.environ) -> None:
-        self.path = Path(path)
-        self._document = read(self.path, empty_ok=True) if self.path.exists() else Document({}, str(self.path))
+    def __init__(self, path: Path | str | None = None, environ: Mapping[str, str] = os.environ) -> None:
+        self.path = (_nearest() if path is None else Path(path).expanduser()).absolute()
         self._environ = environ
+        self._document = self._checked(self._read())
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value under a dotted key: from the environment, else from the file, else `default`."""
-        variable = variable_of(key)
-        if variable in self._environ:
-            return parse_value(self._environ[variable], f"${variable}")
-        return value_under(self._document.data, key, default)
+        """The value under a dotted key: from the environment, else from the file, else `default`.
+
+        Raises:
+            ConfigError: the key is none, or a variable holds what cannot be.
+        """
+        return value_under(with_environment(self._document, self._environ).data, key, default)
 
     def set(self, key: str, value: Any) -> None:
-        """Sets the value under a dotted key, in memory.
+        """Writes a value into the file, whose comments and order stay; None is the default again.
+
+        A variable of the environment still wins.
 
         Raises:
-            ConfigError: a part of the key is empty, or leads below a plain value.
-        """
-        self._document = with_value(self._document, key_parts(key), value, f"set {key}")
-
-    def save(self) -> None:
-        """Writes the values to the file, in place of what it held; comments in it are not kept.
-
-        Raises:
+            ConfigError: there is no such key, or the value cannot be its value; the file stays as it is.
             UnusableError: the file cannot be written.
         """
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        from kladml_core.backends.yaml_text import set_value
+        from kladml_core.config.load import parse
+
+        self._read()  # it may have been changed, or broken, since
         try:
-            with temporary.open("w", encoding="utf-8") as stream:
-                stream.write(dump(self._document.data))
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(self.path)
+            before = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+            after = set_value(before, str(self.path), key_parts(key), value)
+            document = self._checked(parse(after, str(self.path), empty_ok=True))
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_text_atomic(self.path, after)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise UnusableError(f"cannot be written: {error.strerror}", file=str(self.path)) from error
+        self._document = document
+
+    def _read(self) -> Document:
+        if not self.path.exists():
+            return Document({}, str(self.path))
+        return read(self.path, empty_ok=True, needs=("workspace",))
+
+    def _checked(self, document: Document) -> Document:
+        check_settings(document, self.path.parent)
+        return document
 
 
 def key_parts(key: str) -> tuple[str, ...]:
-    """The parts of a dotted key."""
+    """The parts of a dotted key.
+
+    Raises:
+        ConfigError: one of them is empty.
+    """
     parts = tuple(key.split("."))
     if not all(parts):
         raise ConfigError(f"{key!r} is no key", hint="Write section.name, e.g. ui.theme")
@@ -71,14 +85,13 @@ def key_parts(key: str) -> tuple[str, ...]:
 
 
 def value_under(data: Any, key: str, default: Any) -> Any:
-    """The value that a dotted key leads to in nested mappings."""
+    """The value that a dotted key leads to in nested mappings, or `default`."""
     for part in key_parts(key):
         if not isinstance(data, Mapping) or part not in data:
             return default
         data = data[part]
-    return data
+    return default if data is None else data
 
 
-def variable_of(key: str) -> str:
-    """The environment variable that stands for a dotted key: `ui.theme` is KLADML_UI__THEME."""
-    return "KLADML_" + "__".join(part.upper() for part in key_parts(key))
+def _nearest() -> Path:
+    return (find_workspace(Path.cwd()) or Path.cwd()) / FILE_NAME

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kladml_core.errors import ConfigError
 from kladml_core.interfaces.publisher import PublisherInterface
 from kladml_core.interfaces.tracker import TrackerInterface
 from kladml_core.runs.events import TERMINAL_KINDS
@@ -148,27 +147,6 @@ class _Guarded(PublisherInterface):
             self.failures += 1
             if self.failures == 1:
                 self._warn(f"{self._name} fails: {type(error).__name__}: {error}")
-
-
-def chosen_publisher(backend: str) -> PublisherInterface | None:
-    """The publisher that kladml.yaml names: console, none, or module:Class.
-
-    Raises:
-        ConfigError: it is none of these.
-        UnusableError: the class cannot be imported.
-    """
-    if backend == "none":
-        return None
-    if backend == "console":
-        from kladml_core.backends.console_publisher import ConsolePublisher
-
-        return ConsolePublisher()
-    if ":" in backend:
-        from kladml_core.models.resolve import resolve_callable
-
-        made: PublisherInterface = resolve_callable(backend, "publisher.backend")()
-        return made
-    raise ConfigError(f"publisher.backend {backend!r} is not known", hint="console, none, or module:Class")
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:

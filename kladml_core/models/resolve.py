@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from torch import nn
 from torch.nn import functional
 
+from kladml_core.config.import_file import import_file
 from kladml_core.config.names import LOSSES
 from kladml_core.errors import ConfigError, KladMLError, NotSupportedError, UnusableError, kind_of
 from kladml_core.models.base import BaseModel, takes_config
@@ -67,7 +64,7 @@ def import_target(target: str, key: str, source: Source = NOWHERE) -> Any:
         raise UnusableError(f"{target!r} is no target", hint=hint, **source.at(key))
     from_file = module_name.endswith(".py")
     try:
-        module = _import_file(Path(module_name)) if from_file else importlib.import_module(module_name)
+        module = import_file(Path(module_name)) if from_file else importlib.import_module(module_name)
     except KladMLError:
         raise
     except (Exception, SystemExit) as error:  # a person's module may raise anything while it is imported
@@ -249,26 +246,3 @@ def _definition(function: Callable[..., Any]) -> str:
     except (OSError, TypeError):
         return ""
     return f"{shown(str(file))}:{line}"
-
-
-def _import_file(path: Path) -> ModuleType:
-    path = path.expanduser().resolve()
-    name = path.stem if path.stem.isidentifier() else "target"
-    known = sys.modules.get(name)
-    if known is not None:
-        if getattr(known, "__file__", None) == str(path):
-            return known
-        name = f"{name}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-        if name in sys.modules:
-            return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module

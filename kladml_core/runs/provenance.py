@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
+from kladml_core.config.secrets import is_secret_name, mask
 from kladml_core.runs.processes import host_name
 
 PACKAGES = ("torch", "accelerate", "numpy", "safetensors", "pydantic", "scikit-learn", "mlflow", "textual")
@@ -22,8 +23,6 @@ PACKAGES_FILE = "packages.txt"
 """Every installed distribution as `name==version`, a line each, which `pip install -r` takes."""
 
 _RECORDED = re.compile(r"(CUDA_|NCCL_|OMP_|MKL_|TORCH_|PYTORCH_|SLURM_|PYTHON)\w*|LANG")
-_SECRET = re.compile(r"pass(word|wd|phrase)?$|secret|token|api_?key|access_?key|private_?key|credential", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"(\w[\w+.-]*://[^\s:/@]*):[^\s@/]+@")
 _KEY_FILE = re.compile(r"(^|/)(\.env[^/]*|id_(rsa|dsa|ecdsa|ed25519)[^/]*|[^/]*\.(pem|key|p12|pfx|keystore))$")
 _MAX_UNTRACKED = 1 << 20
 _GIT_SECONDS = 20.0
@@ -113,15 +112,10 @@ def user_name() -> str:
         return str(os.getuid())
 
 
-def mask(text: str) -> str:
-    """The text with passwords in URLs hidden."""
-    return _URL_PASSWORD.sub(r"\1:***@", text)
-
-
 def mask_override(text: str) -> str:
     """A `KEY=VALUE` with the value hidden where the key looks like a secret, and passwords in URLs hidden."""
     key, sign, _ = text.partition("=")
-    return f"{key}=***" if sign and _SECRET.search(key) else mask(text)
+    return f"{key}=***" if sign and is_secret_name(key) else mask(text)
 
 
 def mask_argv(argv: Sequence[str]) -> list[str]:

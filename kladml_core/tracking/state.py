@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from kladml_core.config.secrets import mask
 from kladml_core.runs.files import read_object, write_json
-from kladml_core.runs.provenance import mask
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.settings import Settings
 

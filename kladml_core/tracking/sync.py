@@ -17,10 +17,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from kladml_core.config.secrets import mask
 from kladml_core.errors import KladMLError
 from kladml_core.interfaces.tracker import TrackerInterface
 from kladml_core.runs.background import hold
-from kladml_core.runs.provenance import mask
 from kladml_core.runs.ref import all_runs
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.settings import FILE_NAME, Settings, load_settings

@@ -240,7 +240,7 @@ def test_settings_come_from_kladml_yaml_and_the_given_config_wins(
     assert result.path.is_relative_to(workspace / "elsewhere")
     assert read(result.path / "config.yaml").data["launch"]["device"] == "cpu"
     assert capsys.readouterr().out == ""
-    with pytest.raises(ConfigError, match="launch.device must be"):
+    with pytest.raises(ConfigError, match=r"launch\.device must be"):
         run(device=None, runner=ExperimentRunner(config=EnvConfig(environ={"KLADML_LAUNCH__DEVICE": "gpu"})))
     run(runner=ExperimentRunner())
     assert "run finished" in capsys.readouterr().out
