@@ -99,7 +99,30 @@ COMMANDS: tuple[Command, ...] = (
         "pin",
         True,
     ),
-    Command("runs.filter", "slash", "filter", "Show only the runs that match some words.", "workbench", "filter", True),
+    Command("run.note", "i", "note", "Write a note, tags and a star on the run, live ones too.", "run", "note", True),
+    Command("run.star", "asterisk", "star", "Give the run a star, or take it.", "run", "star"),
+    Command(
+        "runs.filter",
+        "slash",
+        "filter",
+        "Show only the runs that match: status:running val/loss<0.05 tag:baseline word.",
+        "workbench",
+        "filter",
+        True,
+    ),
+    Command(
+        "runs.columns",
+        "o",
+        "order",
+        "Choose the columns of the list of runs and what it is sorted by.",
+        "workbench",
+        "columns",
+        True,
+    ),
+    Command("runs.save_view", "v", "save view", "Save filter, order and columns by name.", "workbench", "save_view"),
+    Command(
+        "runs.export", "w", "write", "Write the runs that are shown into a CSV or JSON file.", "workbench", "export"
+    ),
     Command("copy", "y", "copy", "Copy the run's reference, or the config's path.", "workbench", "copy"),
     Command("pane.next", "tab", "pane", "Go to the next pane.", "workbench", "pane(1)", True, False),
     Command(

@@ -1,22 +1,39 @@
-"""The palette: every command by its name, and the themes."""
+"""The palette: every command by its name, the saved views, and the themes."""
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
+from kladml_core.errors import KladMLError
 from kladml_tui import themes
 from kladml_tui.commands import COMMANDS
 from kladml_tui.screens.workbench import Workbench
-from kladml_tui.text import one_line
+from kladml_tui.text import notice, one_line
 from kladml_tui.widgets.key_bar import key_name
+
+if TYPE_CHECKING:
+    from kladml_core.workspace.views import View
 
 
 class Commands(Provider):
     """The commands that mean something now, then those of the themes."""
+
+    async def startup(self) -> None:
+        """Reads the saved views; what is wrong with their file is told."""
+        self._views: dict[str, View] = {}
+        screen = self.screen
+        if isinstance(screen, Workbench) and screen.ready and screen.runs.display:
+            from kladml_core.workspace.views import read_views
+
+            try:
+                self._views = await asyncio.to_thread(read_views, screen.settings.data)
+            except KladMLError as error:
+                notice(self.app, error, "error", title="Saved views")
 
     def _entries(self) -> list[tuple[str, str, partial[Any]]]:
         """Name, help and what to do."""
@@ -35,6 +52,10 @@ class Commands(Provider):
                             partial(screen.run_action, command.action),
                         )
                     )
+            for name, view in self._views.items():
+                words = f"view {one_line(name)}"
+                what = " ".join(filter(None, (view.filter, f"by {view.sort}" if view.sort else "")))
+                found.append((words, one_line(f"Show the runs so: {what}"), partial(screen.show_view, view)))
         for name in sorted(themes.installed(self.app)):
             words = f"theme {one_line(name)}"
             found.append((words, "Use this theme until the app is left.", partial(setattr, self.app, "theme", name)))

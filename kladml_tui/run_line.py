@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kladml_core.runs.checkpoint_list import list_checkpoints
@@ -56,6 +56,8 @@ class RunLine:
     star: bool = False
     resumable: bool = False
     """Whether it has ended before its time, and a checkpoint to go on from."""
+    row: RunRow | None = None
+    """All that its files said when they were last read, the newest values of a followed run put in."""
 
     @property
     def word(self) -> str:
@@ -92,7 +94,7 @@ def from_row(row: RunRow) -> RunLine:
     figures = row.metrics.get(name or "")
     figure = Figure(name, figures.last, figures.last_step) if name and figures else None
     return RunLine(
-        row.reference, row.status, figure, _average_pace(row.status), row.star, _resumable(row.status, row.run)
+        row.reference, row.status, figure, _average_pace(row.status), row.star, _resumable(row.status, row.run), row
     )
 
 
@@ -103,7 +105,18 @@ def from_snapshot(snapshot: RunSnapshot, known: RunLine | None = None) -> RunLin
     figure = Figure(name, point.value, point.step) if name and point else (known.figure if known else None)
     star = known is not None and known.star
     resumable = _resumable(snapshot.status) or (known is not None and known.resumable and not snapshot.status.live)
-    return RunLine(snapshot.reference, snapshot.status, figure, _pace(snapshot), star, resumable)
+    row = None if known is None or known.row is None else _brought_up(known.row, snapshot)
+    return RunLine(snapshot.reference, snapshot.status, figure, _pace(snapshot), star, resumable, row)
+
+
+def _brought_up(row: RunRow, snapshot: RunSnapshot) -> RunRow:
+    """The row with the newest status and values; least and greatest are as the files said, which see every value."""
+    metrics = dict(row.metrics)
+    for name, point in snapshot.last.items():
+        known = metrics.get(name)
+        if known is not None and known.last_step <= point.step:
+            metrics[name] = replace(known, last=point.value, last_step=point.step)
+    return replace(row, status=snapshot.status, metrics=metrics)
 
 
 def preferred(metrics: Mapping[str, object]) -> str | None:

@@ -20,6 +20,11 @@ class ViewState:
     """Reference of the run."""
     tab: str = "curves"
     filter: str = ""
+    sort: str = ""
+    """By what the runs are sorted; empty is the newest first."""
+    reverse: bool = False
+    columns: tuple[str, ...] = ()
+    """Names of the columns of the list of runs; none are the usual ones."""
     open: tuple[str, ...] = ()
     """Keys of the tree's open branches."""
     pane: str = "tree"
@@ -45,9 +50,9 @@ def load(file: Path) -> ViewState:
     found: dict[str, Any] = {}
     for entry in dataclasses.fields(ViewState):
         value = data.get(entry.name)
-        if entry.name == "open":
+        if entry.name in ("open", "columns"):
             if isinstance(value, list) and all(isinstance(item, str) for item in value):
-                found["open"] = tuple(value)
+                found[entry.name] = tuple(value)
         elif type(value) is type(entry.default):
             found[entry.name] = value
     return ViewState(**found)

@@ -58,15 +58,25 @@ def export(path: Path, rows: Sequence[RunRow], columns: Sequence[str] = EXPORTED
         ConfigError: the name ends in neither .csv nor .json.
         UnusableError: it cannot be written.
     """
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in FORMATS:
-        raise ConfigError(f"{path.name!r} ends neither in .csv nor in .json", hint="The ending says how it is written")
+    kind = check_export(path)
     text = to_csv(rows, columns) if kind == "csv" else strict_dumps(to_json(rows, columns), indent=1) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomic(path, text)
     except OSError as error:
         raise UnusableError(f"cannot write {path}: {error.strerror}") from error
+
+
+def check_export(path: Path) -> str:
+    """How runs are written into a file: csv or json.
+
+    Raises:
+        ConfigError: its name says neither.
+    """
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        raise ConfigError(f"{path.name!r} ends neither in .csv nor in .json", hint="The ending says how it is written")
+    return kind
 
 
 def _object(value: Value, row: RunRow, *, metric: bool) -> Any:

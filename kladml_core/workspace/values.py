@@ -184,9 +184,10 @@ def fold(text: str) -> str:
 
 
 def varying(rows: Iterable[RunRow]) -> tuple[str, ...]:
-    """The parameters in which runs differ, a missing one counting as a difference; those of the first run first.
+    """The parameters in which runs differ; those of the first run first.
 
-    What names a run (project, family, experiment) is no parameter here.
+    One that a run lacks differs from one that has a value; null and an empty mapping are none. What names a run
+    (project, family, experiment) is no parameter here.
     """
     first: dict[str, str] = {}
     counts: dict[str, int] = {}
@@ -197,6 +198,8 @@ def varying(rows: Iterable[RunRow]) -> tuple[str, ...]:
             continue  # its config could not be read: nothing is known of it
         total += 1
         for key, value in row.params.items():
+            if value is None or value == {}:
+                continue
             text = param_text(value)
             counts[key] = counts.get(key, 0) + 1
             if first.setdefault(key, text) != text:

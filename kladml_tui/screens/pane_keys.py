@@ -1,4 +1,4 @@
-"""Going about the workbench: panes, tabs, sizes and the filter."""
+"""Going about the workbench: panes, tabs and sizes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, cast
 from textual.screen import Screen
 from textual.widget import Widget
 
-from kladml_tui.text import notice
 from kladml_tui.view_state import ViewState
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ class PaneKeys(Screen[None]):
     """The actions; the panes themselves are the heir's."""
 
     remember: Callable[[], None]
+    clear_filter: Callable[[], None]
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,9 +134,8 @@ class PaneKeys(Screen[None]):
 
     def action_back(self) -> None:
         """Out of the filter, or a pane back."""
-        if self.focused is self.filter_field or (self.pane == "runs" and self.runs.filter):
-            self.filter_field.value = ""
-            self._leave_filter()
+        if self.ready and (self.focused is self.filter_field or (self.pane == "runs" and self.state.filter)):
+            self.clear_filter()
         elif self.pane == "view" and self.runs.display:
             self.go_to_pane("runs")
         else:
@@ -177,29 +176,3 @@ class PaneKeys(Screen[None]):
     def on_resize(self) -> None:
         """Another size may want another layout."""
         self.apply_sizes()
-
-    # The filter
-
-    def action_filter(self) -> None:
-        """Asks for the words that a run must match."""
-        if not self.ready or not self.runs.display:
-            notice(self.app, "There is no list of runs here to filter.")
-            return
-        self.filter_field.display = True
-        self.filter_field.value = self.runs.filter
-        self.set_focus(self.filter_field)
-
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Each letter narrows the list."""
-        self.runs.filter = event.value
-        self.runs.refresh()
-
-    def on_input_submitted(self) -> None:
-        """Enter leaves the filter on and goes to the list."""
-        self._leave_filter()
-
-    def _leave_filter(self) -> None:
-        self.runs.filter = self.filter_field.value
-        self.filter_field.display = bool(self.runs.filter)
-        self.set_focus(self.runs)
-        self.remember()

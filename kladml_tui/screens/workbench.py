@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual import on, work
@@ -21,10 +20,12 @@ from kladml_tui.commands import bindings
 from kladml_tui.look import Look, runs_of
 from kladml_tui.messages import Chosen, Moved, RowsWanted, TabWanted
 from kladml_tui.news import News
+from kladml_tui.screens.note_keys import NoteKeys
 from kladml_tui.screens.notices_keys import NoticesKeys
 from kladml_tui.screens.prune_keys import PruneKeys
 from kladml_tui.screens.queue_keys import QueueKeys
 from kladml_tui.screens.repeat_keys import RepeatKeys
+from kladml_tui.screens.view_keys import ViewKeys
 from kladml_tui.view_state import ViewState
 from kladml_tui.widgets.key_bar import KeyBar
 from kladml_tui.widgets.status_line import StatusLine
@@ -32,8 +33,10 @@ from kladml_tui.widgets.workspace_tree import PROJECTS, Node, WorkspaceTree, exp
 
 if TYPE_CHECKING:
     from kladml_core.runs.rundir import RunDirectory
+    from kladml_tui.look import RunState
     from kladml_tui.monitor import Batch, Monitor
     from kladml_tui.run_line import RunLine
+    from kladml_tui.run_store import Choice, RunStore
     from kladml_tui.widgets.main_pane import MainPane
 
 SETTLE_SECONDS = 0.12
@@ -41,7 +44,7 @@ SETTLE_SECONDS = 0.12
 _COUNTED = ("running", "stalled", "silent", "starting", "stopping", "queued")
 
 
-class Workbench(NoticesKeys, PruneKeys, QueueKeys, RepeatKeys):
+class Workbench(NoteKeys, ViewKeys, NoticesKeys, PruneKeys, QueueKeys, RepeatKeys):
     """The screen.
 
     Args:
@@ -81,7 +84,7 @@ class Workbench(NoticesKeys, PruneKeys, QueueKeys, RepeatKeys):
         await self.query_one("#body").mount(main)
         self.ready = True
         self.nodes.restore(state.open, state.node)
-        self.runs.filter = state.filter
+        self.begin_views()
         self.view.open_tab(state.tab)
         main.show_runs(False)
         self.apply_sizes()
@@ -153,14 +156,25 @@ class Workbench(NoticesKeys, PruneKeys, QueueKeys, RepeatKeys):
         if not runs:
             self.preview.show_welcome(f"No run in {prefix} yet" if prefix else "", len(self.look.configs))
             return
+        if self._asked:
+            self.runs.expect()
         self.runs.show(prefix, runs, self.look.states)
+        self.choose()
+        self._go_to_wanted()
+        self._run_changed()
+
+    def chosen(self, chosen: Choice) -> None:
+        """Other runs are shown: the one that is waited for may be among them."""
+        self._go_to_wanted()
+        self._run_changed()
+
+    def _go_to_wanted(self) -> None:
         if self._wanted_run and self.runs.move_to(self._wanted_run):
             self._wanted_run = ""
             if self._launched and self.has_class("-narrow"):
                 self.go_to_pane("runs")
             self._launched = False
             self._restore_pane()
-        self._run_changed()
 
     def reveal_run(self, run: RunDirectory) -> None:
         """Goes to a run that was just started, as soon as it is found."""
@@ -201,10 +215,22 @@ class Workbench(NoticesKeys, PruneKeys, QueueKeys, RepeatKeys):
 
     @work(group="rows", exit_on_error=False)
     async def _read_rows(self, references: tuple[str, ...]) -> None:
-        runs = [self.settings.data / "projects" / reference for reference in references]
-        self._show_lines(await asyncio.to_thread(_read_lines, runs))
+        store, states, params = self.store, self.look.states, self.columns_ask_params
+        self._show_lines(await asyncio.to_thread(_read_lines, store, references, states, params))
+
+    def read_again(self, reference: str) -> None:
+        """What is written on a run has changed."""
+        self._read_rows((reference,))
+        self.choose()
 
     def _show_lines(self, lines: list[RunLine]) -> None:
+        from kladml_tui.run_line import from_snapshot
+
+        # What is followed is newer than what was read, but for what only the files tell.
+        lines = [
+            line if (snapshot := self.monitor.snapshot(line.reference)) is None else from_snapshot(snapshot, line)
+            for line in lines
+        ]
         self.runs.show_lines(lines)
         for line in lines:
             if line.reference == self._shown:
@@ -299,15 +325,14 @@ class Workbench(NoticesKeys, PruneKeys, QueueKeys, RepeatKeys):
                 node=node.key,
                 run=self._wanted_run or self._shown or self.state.run,
                 tab=self.view.tab,
-                filter=self.runs.filter,
                 open=self.nodes.open_branches,
                 pane=self._wanted_pane or self.pane,
             )
 
 
-def _read_lines(paths: list[Path]) -> list[RunLine]:
-    from kladml_core.runs.rundir import RunDirectory
-    from kladml_core.workspace.rows import run_row
+def _read_lines(
+    store: RunStore, references: tuple[str, ...], states: Mapping[str, RunState], params: bool
+) -> list[RunLine]:
     from kladml_tui.run_line import from_row
 
-    return [from_row(run_row(RunDirectory(path))) for path in paths]
+    return [from_row(row) for row in store.read(references, states, params=params)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from kladml_core.settings import Settings
 from kladml_tui.widgets.preview import Preview
@@ -26,7 +26,8 @@ class MainPane(Vertical):
     def compose(self) -> ComposeResult:
         """Runs, filter and view, and the preview that stands in their place."""
         yield RunsTable(self._settings.data / "projects", id="runs")
-        yield Input(placeholder="words that a run's name or status must hold; esc clears", id="filter")
+        yield Input(placeholder="status:running val/loss<0.05 tag:baseline word -word; esc clears", id="filter")
+        yield Static(id="filter-fault")
         yield RunView(drawing=self._settings.ui.drawing, id="view")
         yield Preview(self._settings, id="preview")
 
@@ -34,5 +35,6 @@ class MainPane(Vertical):
         """Shows runs, or the preview."""
         table = self.query_one(RunsTable)
         table.display = self.query_one(RunView).display = runs
-        self.query_one(Input).display = runs and bool(table.filter)
+        field = self.query_one("#filter", Input)
+        field.display = runs and (bool(field.value) or field.has_focus)
         self.query_one(Preview).display = not runs

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,30 +10,16 @@ from textual.content import Content
 
 from kladml_tui.look import RunState
 from kladml_tui.messages import RowsWanted
-from kladml_tui.run_line import GLYPHS, RunLine, duration, moment, number, progress
+from kladml_tui.run_line import GLYPHS, RunLine, number
 from kladml_tui.text import one_line, pad, shorten
 from kladml_tui.text import width as cells_of
 from kladml_tui.widgets.row_list import RowList
+from kladml_tui.widgets.run_columns import STAR, Column, chosen_columns, fit, titles, usual_columns
 
 if TYPE_CHECKING:
     from kladml_core.runs.rundir import RunDirectory
-
-_EPOCH_CELLS = 7
-_STEP_CELLS = 11
-_FIGURE_CELLS = 22
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of the table."""
-
-    title: str
-    cells: int
-    text: Callable[[RunLine], str]
-    keep: int
-    """Its worth: on a narrow screen the columns of least worth go first."""
-    right: bool = False
-    style: str = ""
+    from kladml_core.workspace.values import Value
+    from kladml_tui.run_store import Choice
 
 
 class RunsTable(RowList):
@@ -47,11 +32,13 @@ class RunsTable(RowList):
         self._lines: dict[str, RunLine] = {}
         self._states: Mapping[str, RunState] = {}
         self._shown: tuple[str, ...] = ()
-        self._filter = ""
+        self._choice: Choice | None = None
+        self._waiting = False
+        self._values: tuple[Value, ...] = ()
         self._prefix = ""
         self._asked: set[str] = set()
         self._marks: dict[str, None] = {}
-        self._fitted: tuple[int, int, list[tuple[Column, int]]] | None = None
+        self._fitted: tuple[object, list[tuple[Column, int]]] | None = None
 
     # What is shown
 
@@ -62,18 +49,48 @@ class RunsTable(RowList):
 
         return None if self.cursor_key is None else RunDirectory(self._projects / self.cursor_key)
 
-    @property
-    def filter(self) -> str:
-        """The words that a run must match to be shown."""
-        return self._filter
+    def show_choice(self, chosen: Choice | None, *, anew: bool = False) -> None:
+        """Shows what a filter and a sort have chosen of the runs, in the columns that go with them.
 
-    @filter.setter
-    def filter(self, words: str) -> None:
+        Args:
+            chosen: what they chose; None shows all, the newest first, in the usual columns.
+            anew: the person has just changed what is asked for: the cursor leaves a run that is no longer shown for
+                the first one, instead of staying at its place.
+        """
         before = self.cursor_key
-        self._filter = words
-        self._choose()
-        if before not in self.keys:
+        self._waiting = False
+        values = () if chosen is None else chosen.values
+        if values != self._values:
+            self._values = values
+            self._fitted = None
+            self._asked.clear()  # what the columns show may not have been read
+            self.redraw()
+        if chosen != self._choice:
+            self._choice = chosen
+            self.refresh()
+        self._order()
+        if anew and before not in self.keys:
             self.action_top()
+        self._ask()
+
+    def expect(self) -> None:
+        """Something will be chosen of the runs: those of another place are not all shown for a moment."""
+        self._waiting = True
+
+    @property
+    def choice(self) -> Choice | None:
+        """What was chosen of the runs."""
+        return self._choice
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        """What the columns show, where they were chosen."""
+        return self._values
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """References of all runs there are here, shown or not."""
+        return self._runs
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -121,6 +138,8 @@ class RunsTable(RowList):
         """
         if prefix != self._prefix:
             self._prefix = prefix
+            if self._choice is not None:
+                self._choice, self._waiting = None, True
             self._lines.clear()
             self._asked.clear()
             self._strips.clear()
@@ -132,7 +151,7 @@ class RunsTable(RowList):
         # A run whose status is another now is read again when it is in sight.
         stale = [ref for ref, line in self._lines.items() if self._word(ref) not in ("", line.word)]
         self._asked.difference_update(stale)
-        self._choose()
+        self._order()
         self._ask()
 
     def show_lines(self, lines: Iterable[RunLine]) -> None:
@@ -160,18 +179,12 @@ class RunsTable(RowList):
             self._asked.update(missing)
             self.post_message(RowsWanted(missing))
 
-    def _choose(self) -> None:
-        words = self._filter.lower().split()
-        if not words:
-            self.show_keys(self._runs)
+    def _order(self) -> None:
+        if self._choice is None:
+            self.show_keys(() if self._waiting else self._runs)
             return
-        self.show_keys(
-            tuple(
-                reference
-                for reference in self._runs
-                if all(word in f"{reference} {self._words(reference)}".lower() for word in words)
-            )
-        )
+        there = frozenset(self._runs)
+        self.show_keys(tuple(reference for reference in self._choice.order if reference in there))
 
     def _word(self, reference: str) -> str:
         state = self._states.get(reference)
@@ -188,23 +201,26 @@ class RunsTable(RowList):
 
     def head(self, width: int) -> Content:
         """The titles of the columns, and what the list holds."""
-        columns = self._columns(width)
-        titles = "  " + " ".join(
-            column.title.rjust(cells) if column.right else column.title.ljust(cells) for column, cells in columns
-        )
+        heads = f"  {titles(self._columns(width))}"
         shown, there = self.counts
-        if self._filter:
-            count = f"{shown:,} of {there:,} match {one_line(self._filter)!r}"
-        else:
-            count = f"{there:,} runs" if there != 1 else "1 run"
+        chosen = self._choice
+        count = f"{there:,} runs" if there != 1 else "1 run"
+        if chosen is not None:
+            if chosen.filter:
+                count = f"{shown:,} of {there:,} match {shorten(repr(one_line(chosen.filter)), 30)}"
+            if chosen.sort:
+                count = f"{count} · by {one_line(chosen.sort)}{' ↓' if chosen.reverse else ''}"
+            if chosen.missing:
+                count = f"{count} · {chosen.missing:,} to be read"
         if self._marks:
             count = f"{len(self._marks)} marked · {count}"
-        titles = titles.rstrip()
+        heads = heads.rstrip()
+        count = shorten(count, max(0, width - 2 - self._columns(width)[0][1]))
         gap = width - 1 - cells_of(count)
         # A filter and marks must be seen; how many runs there are, the tree says too.
-        if len(titles) + 2 > gap and not (self._filter or self._marks):
-            return Content(titles[:width])
-        return Content(titles[: gap - 1].ljust(gap) + count)
+        if cells_of(heads) + 2 > gap and not (self._marks or (chosen is not None and chosen.told)):
+            return Content(shorten(heads, width))
+        return Content(pad(heads, gap) + count)
 
     def row(self, key: str, width: int) -> Content:
         """Glyph, name, status in a word, and figures as far as there is room."""
@@ -230,7 +246,10 @@ class RunsTable(RowList):
         return Content.assemble(*parts)
 
     def _mark(self, key: str) -> tuple[str, str]:
-        return ("*", "$accent bold") if key in self._marks else (" ", "")
+        if key in self._marks:
+            return ("*", "$accent bold")
+        line = self._lines.get(key)
+        return (STAR, "$mark-best") if line is not None and line.star else (" ", "")
 
     def _padded(self, reference: str, width: int) -> str:
         cells = self._columns(width)[0][1]
@@ -242,69 +261,31 @@ class RunsTable(RowList):
 
     def _columns(self, width: int) -> list[tuple[Column, int]]:
         """The columns that fit, with their cells."""
-        longest = max((len(self._short(key)) for key in self.keys[:200]), default=8)
-        if self._fitted is None or self._fitted[:2] != (width, longest):
-            self._fitted = (width, longest, _fit(self._all_columns(min(longest, max(9, width // 3))), width))
-        return self._fitted[2]
-
-    def _all_columns(self, name_cells: int) -> list[Column]:
-        return [
-            Column("run", max(8, name_cells), lambda line: self._short(line.reference), 9, style="bold"),
-            Column("status", 10, self._status, 8),
-            Column("epoch", _EPOCH_CELLS, _epoch, 5, right=True),
-            Column("step", _STEP_CELLS, _step, 6, right=True),
-            Column("last value", _FIGURE_CELLS, _figure, 7),
-            Column("took", 7, lambda line: duration(line.took), 4, right=True, style="$muted"),
-            Column("ETA", 7, lambda line: duration(line.left), 3, right=True, style="$accent"),
-            Column("started", 16, lambda line: moment(line.status.started or line.status.created), 2, style="$muted"),
-            Column("", 12, _why, 1, style="$muted"),
-        ]
+        longest = max((cells_of(self._short(key)) for key in self.keys[:200]), default=8)
+        name = Column(
+            "run",
+            max(8, min(longest, max(9, width // 3))),
+            lambda line: self._short(line.reference),
+            99,
+            style="bold",
+        )
+        status = Column("status", 10, self._status, 8)
+        if not self._values:
+            seen: object = (width, name.cells)
+            if self._fitted is None or self._fitted[0] != seen:
+                self._fitted = (seen, fit(usual_columns(name, status), width))
+            return self._fitted[1]
+        lines = [line for key in self.visible_keys() if (line := self._lines.get(key)) is not None]
+        seen = (width, name.cells, tuple(map(id, lines)))
+        if self._fitted is None or self._fitted[0] != seen:
+            before = None if self._fitted is None else [(one.title, cells) for one, cells in self._fitted[1]]
+            self._fitted = (seen, fit(chosen_columns(name, status, self._values, lines), width))
+            if before is not None and before != [(one.title, cells) for one, cells in self._fitted[1]]:
+                self._strips.clear()
+                self.call_later(self.refresh)
+        return self._fitted[1]
 
 
 def _words(states: Mapping[str, RunState], reference: str) -> str:
     state = states.get(reference)
     return state.words if state is not None else ""
-
-
-def _fit(columns: list[Column], width: int) -> list[tuple[Column, int]]:
-    room = width - 2
-    chosen = list(columns)
-    while sum(column.cells + 1 for column in chosen) > room and len(chosen) > 1:
-        chosen.remove(min(chosen, key=lambda column: column.keep))
-    spare = room - sum(column.cells + 1 for column in chosen)
-    # What is left over goes to the column of words at the end, which says why a run ended.
-    return [(column, column.cells + (spare if column.title == "" else 0)) for column in chosen]
-
-
-def _begun(line: RunLine) -> bool:
-    return line.status.attempt is not None and (
-        line.status.step > 0 or line.status.status not in ("starting", "queued")
-    )
-
-
-def _epoch(line: RunLine) -> str:
-    text = progress(line.status.epoch, line.status.total_epochs) if _begun(line) else ""
-    return text if len(text) <= _EPOCH_CELLS else str(line.status.epoch)
-
-
-def _step(line: RunLine) -> str:
-    text = progress(line.status.step, line.status.total_steps) if _begun(line) else ""
-    return text if len(text) <= _STEP_CELLS else str(line.status.step)
-
-
-def _figure(line: RunLine) -> str:
-    if line.figure is None:
-        return ""
-    value = number(line.figure.value)
-    text = f"{line.figure.metric} {value} @{line.figure.step}"
-    if cells_of(text) <= _FIGURE_CELLS:
-        return text
-    # Digits are never cut: a part of a number is another number.
-    return f"{shorten(line.figure.metric, _FIGURE_CELLS - 1 - len(value))} {value}"
-
-
-def _why(line: RunLine) -> str:
-    if line.status.why and line.status.status != "stopping":
-        return line.status.why
-    told = line.status.live and line.status.phase in ("preflight", "compiling", "validating", "finishing")
-    return line.status.phase or "" if told else ""

@@ -202,7 +202,7 @@ def test_names_are_sorted_by_their_numbers_and_parameters_of_two_kinds_beside_ea
 
 def test_what_varies_is_what_runs_differ_in_and_not_how_they_are_named() -> None:
     one = a_row(params={"seed": 1, "lr": 0.1, "same": [1, 2], "project": "a"})
-    two = a_row(params={"seed": 1.0, "lr": 0.1, "same": [1, 2], "project": "b", "more": None})
+    two = a_row(params={"seed": 1.0, "lr": 0.1, "same": [1, 2], "project": "b", "more": "x", "none": None})
     assert varying([one, two]) == ("seed", "more")
     assert varying([one, two, a_row()]) == ("seed", "more")
     assert varying([one]) == ()
