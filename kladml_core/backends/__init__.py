@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kladml_core.backends.queue_publisher import QueuePublisher
     from kladml_core.backends.run_log import RunLog
     from kladml_core.backends.s3_storage import S3Storage
+    from kladml_core.backends.sqlite_metadata import SqliteMetadata
     from kladml_core.backends.yaml_config import YamlConfig
 
 _HOMES = {
@@ -24,6 +25,7 @@ _HOMES = {
     "QueuePublisher": "queue_publisher",
     "RunLog": "run_log",
     "S3Storage": "s3_storage",
+    "SqliteMetadata": "sqlite_metadata",
     "YamlConfig": "yaml_config",
 }
 
@@ -36,6 +38,7 @@ __all__ = [
     "QueuePublisher",
     "RunLog",
     "S3Storage",
+    "SqliteMetadata",
     "YamlConfig",
 ]
 

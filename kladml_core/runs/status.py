@@ -105,7 +105,11 @@ class RunStatus:
 
 def read_status(run: RunDirectory) -> RunStatus:
     """Looks at a run and says what it is doing. Reads only; a run on another machine is never declared lost."""
-    identity, state = run.read_run(), run.read_state()
+    return status_from(run, run.read_run(), run.read_state())
+
+
+def status_from(run: RunDirectory, identity: Mapping[str, Any] | None, state: dict[str, Any] | None) -> RunStatus:
+    """As `read_status`, of a run whose run.json and state.json were read a moment ago; None where they say nothing."""
     if identity is None or state is None or state.get("status") not in STATUSES:
         return _without_state(run, identity)
     status, reason, exit_code = str(state["status"]), _text(state.get("reason")), _int(state.get("exit_code"))
