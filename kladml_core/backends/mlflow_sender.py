@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import LifecycleStage, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import (
     BAD_REQUEST,
@@ -20,8 +20,11 @@ from mlflow.protos.databricks_pb2 import (
     ErrorCode,
 )
 from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
 
 Entity = Metric | Param | RunTag
+Write = Callable[[str, Sequence[Metric]], None]
+"""Stores metrics of a run."""
 
 BATCH = 1000
 """MLflow's limit for the metrics of one request."""
@@ -46,12 +49,14 @@ class Sender:
 
     Args:
         every: seconds for which metrics are gathered before they are sent.
+        write: stores metrics in a faster way than the client, or raises where that does not work.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str, every: float) -> None:
+    def __init__(self, client: MlflowClient, run_id: str, every: float, write: Write | None = None) -> None:
         self._client = client
         self._run_id = run_id
         self._every = every
+        self._write = write
         self._pending: deque[Entity] = deque()
         self._sending: list[Entity] = []
         self._wanted = threading.Event()
@@ -111,9 +116,13 @@ class Sender:
                 self._send(batch)
             except MlflowException as error:
                 if error.error_code in _FOR_GOOD:
-                    self._leave_out(batch, error)
-                    return
-                self.trouble = str(error)
+                    gone = self._gone()
+                    if gone is None:
+                        self._leave_out(batch, error)
+                        return
+                    self.trouble = gone
+                else:
+                    self.trouble = str(error)
             except Exception as error:  # sqlalchemy's and requests' own errors differ by backend; all may pass
                 self.trouble = f"{type(error).__name__}: {error}"
             else:
@@ -126,7 +135,22 @@ class Sender:
         def of(kind: type[Any]) -> list[Any]:
             return [entity for entity in batch if isinstance(entity, kind)]
 
+        if self._write is not None and isinstance(batch[0], Metric):
+            try:
+                self._write(self._run_id, of(Metric))
+            except (LookupError, SQLAlchemyError):
+                pass  # the client may do, or says what is wrong
+            else:
+                return
         self._client.log_batch(self._run_id, metrics=of(Metric), params=of(Param), tags=of(RunTag))
+
+    def _gone(self) -> str | None:
+        """Why the run takes nothing at all, which is not the records' fault; None where it does."""
+        try:
+            stage = self._client.get_run(self._run_id).info.lifecycle_stage
+        except MlflowException as error:
+            return str(error)
+        return None if stage == LifecycleStage.ACTIVE else "the run is deleted in MLflow"
 
     def _leave_out(self, batch: Sequence[Entity], error: MlflowException) -> None:
         """One record that is refused for good must not hold up the others: the batch is halved until it is found."""

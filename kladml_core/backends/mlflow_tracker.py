@@ -16,7 +16,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from kladml_core.backends.mlflow_names import TAG, encoded
-from kladml_core.backends.mlflow_sender import Sender, retried
+from kladml_core.backends.mlflow_sender import Sender, Write, retried
+from kladml_core.backends.mlflow_tables import MetricTables
 from kladml_core.backends.network_disks import network_file_system
 from kladml_core.config.secrets import mask
 from kladml_core.errors import UnusableError
@@ -53,6 +54,7 @@ class MLflowTracker(TrackerInterface):
         self.patience = patience
         with self._told(f"{mask(uri)} cannot be used for tracking"):
             self._client = MlflowClient(tracking_uri=uri)
+        self._write: Write | None = None
         self._run_id: str | None = None
         self._sender: Sender | None = None
         self._names: dict[str, str] = {}
@@ -206,7 +208,7 @@ class MLflowTracker(TrackerInterface):
             elif run.info.status != "RUNNING":
                 retried(lambda: self._client.update_run(run.info.run_id, status="RUNNING"), self.patience)
         self._run_id = str(run.info.run_id)
-        self._sender = Sender(self._client, self._run_id, self._every)
+        self._sender = Sender(self._client, self._run_id, self._every, self._write)
         return self._run_id
 
     def _experiment(self, name: str) -> Experiment:
@@ -272,6 +274,7 @@ class LocalTracker(MLflowTracker):
                 hint="Set tracker.uri in kladml.yaml to a server, or to a file on a local disk",
             )
         super().__init__(f"sqlite:///{self.file}", every=every, patience=patience)
+        self._write = MetricTables(self.file).write
 
     def _artifact_location(self) -> str:
         return (self.file.parent / "mlartifacts" / uuid.uuid4().hex).as_uri()

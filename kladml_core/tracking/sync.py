@@ -6,7 +6,6 @@ next one goes on.
 
 from __future__ import annotations
 
-import gc
 import os
 import random
 import sys
@@ -216,7 +215,6 @@ def main(workspace: Path) -> None:
         for name, value in _HTTP.items():
             os.environ.setdefault(name, value)
         sync = Sync(load_settings(workspace), make_tracker)
-        tune()
         try:
             sync.work(held.holds)
         finally:
@@ -224,15 +222,6 @@ def main(workspace: Path) -> None:
         # Something may have been listed after the last look and before the release.
         if not sync.left():
             return
-
-
-def tune() -> None:
-    """Has this process look for garbage less often.
-
-    MLflow makes a dozen objects of each value; looking through them again and again takes a fifth of the time.
-    """
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 50)
 
 
 def log(text: str) -> None:

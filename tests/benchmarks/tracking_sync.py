@@ -34,14 +34,12 @@ def ours(data: Path) -> float:
     from kladml_core.runs.rundir import RunDirectory
     from kladml_core.tracking.replay import Replay, Turn
     from kladml_core.tracking.state import uid_of
-    from kladml_core.tracking.sync import tune
 
     run = RunDirectory(next(all_runs(data)))
     tracker = LocalTracker(data / "mlflow.sqlite")
     tracker.start_run("warm")  # the tables are made before the clock starts, as they are for the peer
     tracker.end_run()
     replay = Replay(run, str(uid_of(run)), tracker, "local")
-    tune()
     start = time.perf_counter()
     while replay.turn(1) is not Turn.DONE:
         pass

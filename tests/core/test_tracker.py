@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pgserver
 import pytest
+from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 
 from kladml_core.backends.mlflow_names import TAG, encoded, takes
+from kladml_core.backends.mlflow_tables import MetricTables
 from kladml_core.backends.mlflow_tracker import LocalTracker, MLflowTracker
 from kladml_core.backends.network_disks import network_file_system
 from kladml_core.errors import UnusableError
@@ -139,6 +142,45 @@ def test_the_same_uid_opens_the_same_run_and_sending_again_stores_nothing_twice(
     assert [step for step, _, _ in history(tracker, first, "odd")] == list(range(len(odd)))
     assert tracker.resume_run("a-uid-2", "again") != first
     tracker.end_run()
+
+
+def test_what_is_written_into_the_tables_is_what_mlflow_itself_writes(tmp_path: Path) -> None:
+    odd = [0.5, math.nan, math.inf, -math.inf, -0.0, 1e308]
+    values = [(name, value, step) for name in ("a", "b/c") for step, value in enumerate(odd)]
+    values += [("a", 7.0, 2), ("a", 8.0, 5), ("a", 8.0, 5), ("late", 1.0, 9), ("late", 2.0, 3)]
+    metrics = [Metric(name, value, 1_700_000_000_000 + step, step) for name, value, step in values]
+    rows = []
+    for direct in (True, False):
+        tracker = LocalTracker(tmp_path / f"{direct}.sqlite")
+        run_id = tracker.start_run("rows")
+        for first in range(0, len(metrics), 5):
+            page = metrics[first : first + 5]
+            if direct:
+                MetricTables(tracker.file).write(run_id, page)
+            else:
+                MlflowClient(tracker.uri).log_batch(run_id, page)
+        tracker.end_run()
+        with sqlite3.connect(tracker.file) as database:
+            chosen = "key, value, timestamp, step, is_nan"
+            tables = ("metrics", "latest_metrics")
+            rows.append([sorted(database.execute(f"select {chosen} from {table}")) for table in tables])
+    assert rows[0] == rows[1]
+    assert len(rows[0][0]) == len(metrics) - 1
+
+
+def test_a_run_that_is_deleted_in_mlflow_is_waited_for_and_refuses_nothing(tracker: MLflowTracker) -> None:
+    run_id = tracker.resume_run("a-uid-6", "deleted")
+    client = MlflowClient(tracker.uri)
+    client.delete_run(run_id)
+    tracker.patience = 2.0
+    tracker.log_metrics([Measurement("loss", 1.0, step, 1.0 + step) for step in range(20)])
+    with pytest.raises(UnusableError, match="deleted in MLflow"):
+        tracker.flush()
+    client.restore_run(run_id)
+    tracker.patience = 60.0
+    tracker.end_run()
+    assert tracker.refused == ()
+    assert len(history(tracker, run_id, "loss")) == 20
 
 
 def test_a_run_has_the_times_and_the_note_that_it_is_given(tracker: MLflowTracker) -> None:
