@@ -18,14 +18,14 @@ from kladml_core.settings import load_settings
 from kladml_core.tracking import outbox
 from kladml_core.tracking.outbox import PROCESS, enlist, listed
 from kladml_core.tracking.overview import look, send, wait_until_sent
-from kladml_core.tracking.state import FILE, uid_of
+from kladml_core.tracking.state import FILE, read_sent, uid_of
 from tests.core.file_tracker import calls
 from tests.core.replayed_runs import began, counted, ended, new_run
 from tests.system.command import ROOT, json_lines, kladml, start
 from tests.system.training import write_config
 from tests.waiting import wait_for
 
-SECONDS = 60.0
+SECONDS = 110.0
 
 
 @pytest.fixture
@@ -169,7 +169,9 @@ def test_the_command_tells_what_waits_and_sends_it(workspace: Path, store: Path)
     run = finished(workspace, "old")
     before = kladml("sync", "--json", cwd=workspace)
     assert json_lines(before.stdout)[0]["runs"] == [], "it was never listed"
-    waiting = kladml("sync", "--all", "--json", "--wait", "3", cwd=workspace)
+    assert kladml("sync", "--all", "--json", "--wait", "0", cwd=workspace).returncode == 3
+    wait_for(lambda: read_sent(run, str(uid_of(run))).error, SECONDS, "nobody says that the server is away")
+    waiting = kladml("sync", "--json", "--wait", "1", cwd=workspace)
     assert waiting.returncode == 3
     (told,) = json_lines(waiting.stdout)[0]["runs"]
     assert (told["run"], told["state"], told["records"]) == (run.reference, "failing", 20)

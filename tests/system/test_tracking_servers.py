@@ -29,7 +29,7 @@ from tests.system.mlflow_server import free_port, mlflow_server
 from tests.system.training import write_config
 from tests.waiting import wait_for
 
-SECONDS = 90.0
+SECONDS = 200.0
 Stored = Counter[tuple[str, int, int, str]]
 
 
@@ -108,7 +108,7 @@ def test_the_default_store_shows_the_curves_params_and_files_of_a_run(workspace:
         assert int(info["end_time"]) == round((status.ended or 0) * 1e3)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_server_that_stops_in_the_middle_of_a_training_costs_nothing(workspace: Path, tmp_path: Path) -> None:
     store, artifacts, port = f"sqlite:///{tmp_path}/mlflow.sqlite", tmp_path / "artifacts", free_port()
     config = write_config(workspace, "gated", epochs=2, target=gated_target(workspace))
@@ -130,7 +130,7 @@ def test_a_server_that_stops_in_the_middle_of_a_training_costs_nothing(workspace
         assert found["info"]["status"] == "FINISHED"
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_sync_killed_half_way_sends_each_value_once(workspace: Path, tmp_path: Path) -> None:
     database = pgserver.get_server(tmp_path / "pg", cleanup_mode="delete")
     try:
@@ -138,7 +138,7 @@ def test_a_sync_killed_half_way_sends_each_value_once(workspace: Path, tmp_path:
             use(workspace, url)
             run = new_run(workspace / "data", "killed")
             log = began(run)
-            for step in range(8000):
+            for step in range(6000):
                 log.log_metrics({"train/loss": 1 / (step + 1), "train [%]": step / 3}, step)
             ended(log)
             enlist(run, 1, workspace)
@@ -146,12 +146,12 @@ def test_a_sync_killed_half_way_sends_each_value_once(workspace: Path, tmp_path:
                 wait_for(lambda least=least: read_sent(run, str(uid_of(run))).records >= least, SECONDS)
                 os.kill(wait_for(lambda: background.holder(workspace / "data", PROCESS))["pid"], signal.SIGKILL)
                 wait_for(lambda: background.holder(workspace / "data", PROCESS) is None, SECONDS)
-                assert read_sent(run, str(uid_of(run))).records < 16000, "it was not killed half-way"
+                assert read_sent(run, str(uid_of(run))).records < 12000, "it was not killed half-way"
                 send(load_settings(workspace), ())
             wait_for(lambda: idle(workspace), SECONDS)
             found = only_run(url, "vision/digits/killed")
             values = stored(url, found)
-            assert sum(values.values()) == 16000
+            assert sum(values.values()) == 12000
             assert set(values.values()) == {1}
             plain = Counter({one: 1 for one in of_the_directory(run) if one[0] == "train/loss"})
             assert Counter({one: count for one, count in values.items() if one[0] == "train/loss"}) == plain
