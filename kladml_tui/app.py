@@ -18,6 +18,7 @@ from textual.worker import Worker, WorkerError
 from kladml_core.errors import KladMLError
 from kladml_core.settings import load_settings
 from kladml_tui import faults, themes
+from kladml_tui.changes import Changes
 from kladml_tui.monitor import Monitor
 from kladml_tui.news import SMALL_ROWS
 from kladml_tui.screens.workbench import Workbench
@@ -67,10 +68,11 @@ class KladMLApp(App[None]):
         self.monitor = Monitor()
         self.workbench = Workbench(self.settings, self.monitor, self.look_again)
         self._looking = asyncio.Event()
+        self._changes = Changes()
         self._census: Census | None = None
         self._saved: ViewState | None = None
-        self._themes_seen: frozenset[tuple[str, int, int]] | None = None
         self._theme_faults: frozenset[str] = frozenset()
+        self._themes_read = False
         self._queue_fault = ""
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -120,19 +122,17 @@ class KladMLApp(App[None]):
         await asyncio.to_thread(self.monitor.open)
         self.workbench.prepare()
         self.set_interval(1 / self.settings.ui.fps, self.workbench.drain)
-        # The stamp first: what changes while the themes are read is then read again.
-        seen = await asyncio.to_thread(themes.stamp)
         found, problems = await asyncio.to_thread(themes.load_themes)
         themes.install(self, found)
         self._theme_faults = frozenset(problems)
-        self._themes_seen = seen
+        self._themes_read = True
+        # Only now: what has changed while all this was read is told first, and read again.
+        self._changes.watch(self.settings, self.look_again)
         self._tell((*self._notices, *(problem for problem in problems if problem not in self._notices)))
 
     async def _look_at_themes(self) -> None:
         """A changed theme file is shown at once, a broken one told once, until it is mended."""
-        seen = await asyncio.to_thread(themes.stamp)
-        if self._themes_seen is not None and seen != self._themes_seen:
-            self._themes_seen = seen
+        if self._themes_read and self._changes.take("themes"):
             found, problems = await asyncio.to_thread(themes.load_themes)
             themes.install(self, found)
             told, self._theme_faults = self._theme_faults, frozenset(problems)
@@ -167,6 +167,8 @@ class KladMLApp(App[None]):
             await self._see_to_the_queue()
             await self._save_state()
             await self._look_at_themes()
+            if self._changes.take("configs", "datasets"):
+                self.workbench.preview.read_again()
             round_number += 1
             self._looking.clear()
             try:
@@ -259,6 +261,7 @@ class KladMLApp(App[None]):
 
     async def on_unmount(self) -> None:
         """Ends the threads."""
+        self._changes.close()
         if self._census is not None:
             self._census.closed = True
         await asyncio.to_thread(self.monitor.close)

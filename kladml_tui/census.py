@@ -11,6 +11,8 @@ from kladml_core.runs.files import read_object
 from kladml_core.runs.queue_items import places
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import LIVE, STATUSES, read_status
+from kladml_core.workspace.descriptions import Description, read_description
+from kladml_core.workspace.places import Place
 from kladml_core.workspace.workspace import Workspace
 from kladml_tui.look import Experiment, Look, RunState
 
@@ -28,6 +30,9 @@ class Census:
         self._states: dict[str, RunState] = {}
         self._stamps: dict[str, int] = {}
         self._places: dict[str, int] = {}
+        self._descriptions: dict[Path, tuple[tuple[int, int, int], Description]] = {}
+        self._titles: dict[str, str] = {}
+        self._archived: set[str] = set()
         self.closed = False
         """Set from outside: a look that is going on gives up."""
 
@@ -35,11 +40,15 @@ class Census:
         """Everything by name; the states are those of earlier looks."""
         workspace = self._workspace
         projects, families, experiments = [], [], []
+        self._titles, self._archived = {}, set()
         for project in workspace.projects():
             projects.append(project)
+            self._describe(project)
             for family in workspace.families(project):
                 families.append((project, family))
+                self._describe(project, family)
                 for name in workspace.experiments(project, family):
+                    self._describe(project, family, name)
                     directory = workspace.data / "projects" / project / family / name
                     runs = self._runs_of(directory, project, family, name)
                     experiments.append(Experiment(project, family, name, directory, runs))
@@ -54,6 +63,8 @@ class Census:
             tuple(workspace.datasets()),
             self._all_states(),
             complete=len(known) == len(self._states),
+            archived=frozenset(self._archived),
+            titles=self._titles,
         )
 
     def states(self, look: Look, *, everything: bool, also: frozenset[str] = frozenset()) -> Look:
@@ -78,15 +89,24 @@ class Census:
                 if looked % _PAUSE_EVERY == 0:
                     time.sleep(_PAUSE_SECONDS)
         self._places = places(self._workspace.data)
-        return Look(
-            look.projects,
-            look.families,
-            look.experiments,
-            look.configs,
-            look.datasets,
-            self._all_states(),
-            complete=True,
-        )
+        return replace(look, states=self._all_states(), complete=True)
+
+    def _describe(self, *names: str) -> None:
+        """Reads the title and the archive flag of a project, a family or an experiment, where they have changed."""
+        place = Place(names)
+        file = place.file(self._workspace.data)
+        try:
+            seen = os.stat(file)
+        except OSError:
+            return
+        stamp = (seen.st_mtime_ns, seen.st_ino, seen.st_size)
+        known = self._descriptions.get(file)
+        if known is None or known[0] != stamp:
+            known = self._descriptions[file] = (stamp, read_description(file))
+        if known[1].title:
+            self._titles[place.key] = known[1].title
+        if known[1].archived:
+            self._archived.add(place.key)
 
     def _all_states(self) -> dict[str, RunState]:
         states = dict(self._states)

@@ -8,12 +8,13 @@ from typing import Literal
 
 from textual.binding import Binding, BindingType
 
-Scope = Literal["workbench", "config", "run", "checkpoints", "lists", "tree"]
-"""Where the keys hold: everywhere on the workbench, on a config, on a run, on its page of checkpoints, in any list, in
-the tree alone."""
+Scope = Literal["workbench", "config", "place", "run", "checkpoints", "lists", "tree"]
+"""Where the keys hold: everywhere on the workbench, on a config, on a branch of the tree, on a run, on its page of
+checkpoints, in any list, in the tree alone."""
 
 SCOPES: dict[Scope, str] = {
     "config": "The config under the cursor",
+    "place": "The project, family or experiment under the cursor",
     "run": "The run under the cursor",
     "checkpoints": "The checkpoint under the cursor",
     "lists": "Moving about",
@@ -71,6 +72,12 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "config.external", "E", "$EDITOR", "Edit the config in the editor that $EDITOR names.", "config", "external"
     ),
+    Command("config.duplicate", "C", "copy it", "Copy the config under another name.", "config", "duplicate"),
+    Command("place.new", "plus", "new", "Make a project, family, experiment or config.", "place", "new_here", True),
+    Command("place.rename", "m", "rename", "Rename it, or the config.", "place", "rename_here", True),
+    Command("place.describe", "I", "describe", "Change its title and description.", "place", "describe_here"),
+    Command("place.archive", "Z", "archive", "Hide it in the tree, or show it again.", "place", "archive_here"),
+    Command("place.delete", "D", "delete", "Move it with all its runs into the trash.", "place", "delete_here"),
     Command("run.stop", "s", "stop", "Ask the run to save a checkpoint and stop; signals follow.", "run", "stop", True),
     Command("run.terminate", "S", "signal", "Stop the run by SIGTERM, then SIGKILL, at once.", "run", "terminate"),
     Command("run.keep", "u", "undo stop", "Take the stop back, while the run was only asked.", "run", "keep", True),
@@ -138,6 +145,8 @@ COMMANDS: tuple[Command, ...] = (
         "runs.taller", "full_stop", "Runs taller", "Show more lines of the list of runs.", "workbench", "heighten(2)"
     ),
     Command("prune.undo", "b", "Bring back", "Put back what was pruned last.", "workbench", "undo_prune"),
+    Command("tree.archived", "z", "Archived", "Show archived ones too, or hide them.", "workbench", "show_archived"),
+    Command("configs.check", "V", "Check configs", "Check every config.", "workbench", "check_configs"),
     Command("queue", "Q", "Queue", "Show what waits in the queue, and change it.", "workbench", "queue"),
     Command("look", "R", "Look again", "Look at the workspace's files again.", "workbench", "look"),
     Command("notices", "N", "notices", "Show what is told of runs; try the command.", "workbench", "notices"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 
@@ -61,11 +61,41 @@ class Look:
     """By reference; runs that were not looked at yet are missing."""
     complete: bool = False
     """Whether every run has been looked at."""
+    archived: frozenset[str] = frozenset()
+    """Keys of the projects, families and experiments that are archived."""
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """Of those that have one, by their keys."""
 
     @property
     def live(self) -> tuple[str, ...]:
         """References of the runs of which more is to come."""
         return tuple(reference for reference, state in self.states.items() if state.live)
+
+    def without_archived(self) -> Look:
+        """The same without what is archived and what lies in it; an experiment with a live run is always there."""
+        if not self.archived:
+            return self
+        live = {reference.rpartition("/")[0] for reference in self.live}
+        shown = {one.key: one for one in self.experiments if not self._is_hidden(one.key) or one.key in live}
+        above = {key.rpartition("/")[0] for key in shown}
+        families = tuple(
+            (project, family)
+            for project, family in self.families
+            if f"{project}/{family}" in above or not self._is_hidden(f"{project}/{family}")
+        )
+        holding = {project for project, _ in families}
+        return replace(
+            self,
+            projects=tuple(name for name in self.projects if name in holding or not self._is_hidden(name)),
+            families=families,
+            experiments=tuple(shown.values()),
+            states={key: state for key, state in self.states.items() if key.rpartition("/")[0] in shown},
+        )
+
+    def _is_hidden(self, key: str) -> bool:
+        """Whether it is archived, or something that it lies in."""
+        parts = key.split("/")
+        return any("/".join(parts[:length]) in self.archived for length in range(1, len(parts) + 1))
 
     def experiments_in(self, prefix: str) -> tuple[Experiment, ...]:
         """The experiments of a project, a family or of all (""); an experiment's own key gives it alone."""

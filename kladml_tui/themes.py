@@ -25,7 +25,6 @@ __all__ = [
     "load_theme",
     "load_themes",
     "read_theme",
-    "stamp",
     "theme_directories",
     "theme_from",
     "unknown_theme",
@@ -93,19 +92,6 @@ def load_theme(name: str, directories: Sequence[Path] | None = None) -> tuple[Kl
     if name in themes:
         return themes[name], notices
     return themes[DEFAULT], (*notices, unknown_theme(name, themes))
-
-
-def stamp(directories: Sequence[Path] | None = None) -> frozenset[tuple[str, int, int]]:
-    """Name, time and size of every theme file; it differs when one was changed, added or taken away."""
-    found = set()
-    for directory in theme_directories() if directories is None else directories:
-        for file in _theme_files(directory):
-            try:
-                status = file.stat()
-            except OSError:
-                continue
-            found.add((str(file), status.st_mtime_ns, status.st_size))
-    return frozenset(found)
 
 
 def unknown_theme(name: str, themes: Iterable[str]) -> str:

@@ -1,9 +1,9 @@
 """Tells at once when configs, datasets, themes or runs come, change or go: by the system's notices, or by looking.
 
 Notices come from watchfiles (inotify on Linux). Where they cannot be had, that is looked at every two seconds instead:
-a folder that is missing, a network file system, whose other hosts give no notices here, no watch left to give, or no
-watchfiles. Folders are watched each by itself and never with all below them: a workspace has thousands of runs that
-write all the time, and of them only that they are there is of interest here.
+a folder that is missing, or whose name is no Unicode; a network file system, whose other hosts give no notices here; no
+watch left to give; no watchfiles. Folders are watched each by itself and never with all below them: a workspace has
+thousands of runs that write all the time, and of them only that they are there is of interest here.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class FolderWatch:
                 continue
             if device not in networks:
                 networks[device] = network_file_system(folder.path) is not None
-            if networks[device]:
+            if networks[device] or not _is_unicode(folder.path):
                 polled.append(folder)
             else:
                 there[str(folder.path)] = folder
@@ -218,6 +218,15 @@ class FolderWatch:
 def _counts(folder: Folder, name: str) -> bool:
     """Whether an entry matters: hidden ones are temporaries and caches."""
     return not name.startswith(".") and (folder.kind == RUNS or name.endswith(_YAML))
+
+
+def _is_unicode(path: Path) -> bool:
+    """Whether watchfiles can be told of it: a name on the disk may be any bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _stamp(folder: Folder) -> object:

@@ -43,6 +43,7 @@ class Form(ModalScreen[dict[str, str | bool] | None]):
         fields: from the top; the first has the keys.
         check: raises a KladMLError that is shown where the answers cannot be taken; the form stays.
         help: a few lines below the fields.
+        fault: what was wrong with the answers that stand in the fields.
     """
 
     CSS_PATH = "form.tcss"
@@ -52,13 +53,20 @@ class Form(ModalScreen[dict[str, str | bool] | None]):
     ]
 
     def __init__(
-        self, title: str, fields: Sequence[Field], *, check: Callable[[Answers], object] | None = None, help: str = ""
+        self,
+        title: str,
+        fields: Sequence[Field],
+        *,
+        check: Callable[[Answers], object] | None = None,
+        help: str = "",
+        fault: str = "",
     ) -> None:
         super().__init__()
         self._title = title
         self._fields = tuple(fields)
         self._check = check
         self._help = help
+        self._fault = fault
         self._warned = False
 
     def compose(self) -> ComposeResult:
@@ -100,6 +108,8 @@ class Form(ModalScreen[dict[str, str | bool] | None]):
         first.focus()
         if isinstance(first, TextArea):
             first.move_cursor(first.document.end)
+        if self._fault:
+            self._tell(self._fault)
 
     @property
     def answers(self) -> dict[str, str | bool]:

@@ -20,11 +20,11 @@ from kladml_tui.commands import bindings
 from kladml_tui.look import Look, runs_of
 from kladml_tui.messages import Chosen, Moved, RowsWanted, TabWanted
 from kladml_tui.news import News
+from kladml_tui.screens.config_keys import ConfigKeys
 from kladml_tui.screens.note_keys import NoteKeys
 from kladml_tui.screens.notices_keys import NoticesKeys
 from kladml_tui.screens.prune_keys import PruneKeys
 from kladml_tui.screens.queue_keys import QueueKeys
-from kladml_tui.screens.repeat_keys import RepeatKeys
 from kladml_tui.screens.view_keys import ViewKeys
 from kladml_tui.view_state import ViewState
 from kladml_tui.widgets.key_bar import KeyBar
@@ -44,7 +44,7 @@ SETTLE_SECONDS = 0.12
 _COUNTED = ("running", "stalled", "silent", "starting", "stopping", "queued")
 
 
-class Workbench(NoteKeys, ViewKeys, NoticesKeys, PruneKeys, QueueKeys, RepeatKeys):
+class Workbench(NoteKeys, ViewKeys, NoticesKeys, PruneKeys, QueueKeys, ConfigKeys):
     """The screen.
 
     Args:
@@ -54,13 +54,14 @@ class Workbench(NoteKeys, ViewKeys, NoticesKeys, PruneKeys, QueueKeys, RepeatKey
     """
 
     AUTO_FOCUS = "#tree"
-    BINDINGS = bindings("config", "run", "workbench")
+    BINDINGS = bindings("config", "place", "run", "workbench")
 
     def __init__(self, settings: Settings, monitor: Monitor, look_again: Callable[[], None]) -> None:
         super().__init__()
         self.settings = settings
         self.monitor = monitor
         self.look = Look()
+        self.look_whole = self.look
         self.action_look = look_again  # type: ignore[method-assign]
         self._wanted_run = ""
         self._launched = False
@@ -104,6 +105,8 @@ class Workbench(NoteKeys, ViewKeys, NoticesKeys, PruneKeys, QueueKeys, RepeatKey
 
     def show_look(self, look: Look) -> None:
         """The workspace was looked at."""
+        self.look_whole = look
+        look = look if self.archived_shown else look.without_archived()
         before, self.look = self.look, look
         if look != before:
             self.nodes.show(look)

@@ -35,6 +35,10 @@ class Node:
     path: Path | None = None
     branch: bool = False
     """Whether it has something below it."""
+    archived: bool = False
+    """Whether it is archived itself, and shown all the same."""
+    title: str = ""
+    """What it is called in words."""
 
     @property
     def prefix(self) -> str | None:
@@ -101,7 +105,7 @@ class WorkspaceTree(RowList):
         count = str(node.runs) if node.runs else ""
         live = f"●{node.live} " if node.live else ""
         room = width - len(lead) - len(count) - len(live) - 1
-        style = "bold" if node.kind == _GROUP else ""
+        style = "bold" if node.kind == _GROUP else "$muted italic" if node.archived else ""
         return Content.assemble(
             (lead, "$muted"),
             (pad(node.label, room), style),
@@ -181,17 +185,25 @@ class WorkspaceTree(RowList):
         for project in look.projects:
             key = _RUNS + project
             families = families_of.get(project, [])
-            yield _branch(key, "project", project, 1, PROJECTS, counts, bool(families))
+            yield self._branch(key, "project", project, 1, PROJECTS, counts, bool(families))
             if key not in self._open:
                 continue
             for family in families:
                 below = f"{key}/{family}"
                 experiments = experiments_of.get(f"{project}/{family}", [])
-                yield _branch(below, "family", family, 2, key, counts, bool(experiments))
+                yield self._branch(below, "family", family, 2, key, counts, bool(experiments))
                 if below not in self._open:
                     continue
                 for one in experiments:
-                    yield _branch(_RUNS + one.key, "experiment", one.name, 3, below, counts, False)
+                    yield self._branch(_RUNS + one.key, "experiment", one.name, 3, below, counts, False)
+
+    def _branch(
+        self, key: str, kind: str, name: str, depth: int, parent: str, counts: dict[str, tuple[int, int]], branch: bool
+    ) -> Node:
+        reference = key.removeprefix(_RUNS)
+        runs, live = counts.get(reference, (0, 0))
+        archived, title = reference in self._look.archived, self._look.titles.get(reference, "")
+        return Node(key, kind, name, depth, parent, runs, live, branch=branch, archived=archived, title=title)
 
     def _first_choice(self, look: Look) -> str | None:
         """Where a person begins: at the experiment that wrote last, else at the first config."""
@@ -205,16 +217,19 @@ class WorkspaceTree(RowList):
         return f"{_FILE['config']}{look.configs[0]}" if look.configs else None
 
 
+def place_key(reference: str) -> str:
+    """The key of the row of a project, a family or an experiment."""
+    return _RUNS + reference
+
+
+def config_key(path: Path) -> str:
+    """The key of the row of a config."""
+    return f"{_FILE['config']}{path}"
+
+
 def experiment_key(reference: str) -> str:
     """The key of the row of a run's experiment."""
     return _RUNS + reference.rpartition("/")[0]
-
-
-def _branch(
-    key: str, kind: str, name: str, depth: int, parent: str, counts: dict[str, tuple[int, int]], branch: bool
-) -> Node:
-    runs, live = counts.get(key.removeprefix(_RUNS), (0, 0))
-    return Node(key, kind, name, depth, parent, runs, live, branch=branch)
 
 
 def _counts(look: Look) -> dict[str, tuple[int, int]]:
@@ -239,4 +254,5 @@ def place(node: Node | None, workspace: Path) -> str:
     if node.path is not None:
         path = node.path.relative_to(workspace) if node.path.is_relative_to(workspace) else node.path
         return one_line(path)
-    return one_line(node.key.removeprefix(_RUNS))
+    title = f" · {node.title}" if node.title else ""
+    return one_line(f"{node.key.removeprefix(_RUNS)}{title}{' · archived' if node.archived else ''}")

@@ -186,6 +186,15 @@ def test_a_network_file_system_is_looked_at(settings: Settings, monkeypatch: pyt
     assert all(str(settings.config_dirs[0]) not in paths for paths in asked)
 
 
+def test_a_folder_whose_name_is_no_unicode_is_looked_at(settings: Settings) -> None:
+    place = settings.data / "projects" / os.fsdecode(b"bad\xff") / "f" / "e"
+    place.mkdir(parents=True)
+    with watching(settings) as (told, one):
+        assert one.why_polled == ""
+        (place / "run_0001").mkdir()
+        told.comes(RUNS)
+
+
 def test_notices_that_fail_give_way_to_looking_and_come_back(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

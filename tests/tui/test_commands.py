@@ -39,8 +39,8 @@ def test_nothing_is_reachable_only_by_keys_that_terminals_swallow() -> None:
 
 
 def test_own_keys_are_checked() -> None:
-    checked = keymap.check({"run.stop": "Z", "run.stp": "y", "config.train": "ctrl+nonsense", "quit": "?"})
-    assert dict(checked.keys) == {"run.stop": "Z"}
+    checked = keymap.check({"run.stop": "W", "run.stp": "y", "config.train": "ctrl+nonsense", "quit": "?"})
+    assert dict(checked.keys) == {"run.stop": "W"}
     told = "\n".join(checked.problems)
     assert "'run.stp' is no command. Did you mean run.stop?" in told
     assert "config.train: 'ctrl+nonsense' is no key" in told
@@ -54,8 +54,8 @@ def test_two_commands_may_change_places() -> None:
 
 
 def test_two_commands_may_not_take_one_key() -> None:
-    checked = keymap.check({"config.train": "z", "config.edit": "z"})
-    assert dict(checked.keys) == {"config.edit": "z"}
+    checked = keymap.check({"config.train": "W", "config.edit": "W"})
+    assert dict(checked.keys) == {"config.edit": "W"}
     assert len(checked.problems) == 1
 
 

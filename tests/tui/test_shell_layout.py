@@ -216,8 +216,7 @@ async def test_a_theme_file_that_changes_changes_the_screen(tmp_path: Path, monk
     (workspace / "kladml.yaml").write_text("ui: {theme: mine}\n")
     app = KladMLApp(workspace)
     async with app.run_test(size=SMALL) as pilot:
-        await until(pilot, lambda: app._themes_seen is not None)
+        await shows(pilot, "Projects")
         assert app.theme_variables["primary"] == "#112233"
         (own / "mine.yaml").write_text(colours.format("#445566"))
-        await pilot.press("R")
         await until(pilot, lambda: app.theme_variables["primary"] == "#445566")

@@ -163,17 +163,6 @@ def test_an_unknown_name_is_told_with_the_nearest() -> None:
     assert load_theme("../../etc/passwd\x00", [SHIPPED])[0].name == "kladml-dark"
 
 
-def test_a_changed_added_or_removed_file_is_noticed(tmp_path: Path) -> None:
-    seen = [themes.stamp([tmp_path])]
-    write(tmp_path, "mine", MINE)
-    seen.append(themes.stamp([tmp_path]))
-    write(tmp_path, "mine", MINE + "# longer")
-    seen.append(themes.stamp([tmp_path]))
-    (tmp_path / "mine.yaml").unlink()
-    assert len(set(seen)) == 3
-    assert themes.stamp([tmp_path]) == seen[0]
-
-
 class Painted(App[None]):
     CSS = "Static { color: $state-running; background: $background; border: solid $border; }"
 
