@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kladml_core.data.datamodule import DataModule
     from kladml_core.inprocess.attempt import Attempt, Ending
     from kladml_core.inprocess.plan import Plan
+    from kladml_core.inprocess.surroundings import Surroundings
     from kladml_core.models.base import BaseModel
     from kladml_core.settings import Settings
     from kladml_core.training.callbacks import Callback
@@ -59,7 +60,8 @@ class ExperimentRunner:
     Args:
         storage: takes a copy of the artifacts of every run.
         config: settings by dotted key (`launch.device`, `storage.bucket`, …) that win over kladml.yaml.
-        tracker: is told of the run, its config and its metrics, in a thread of its own.
+        tracker: gets the run, its config, metrics, tags and files, in a thread of its own, and has all of it when `run`
+            returns; without one kladml.yaml's gets them, in the background.
         publisher: gets the messages of channels `metrics`, `events` and `status`, in another thread; without one
             kladml.yaml's `publisher.backend` decides: console (the default), none, or module:Class.
     """
@@ -98,11 +100,13 @@ class ExperimentRunner:
 
         1. finds the workspace (the nearest kladml.yaml from the current directory upwards), loads its kladml.yaml and
            checks the arguments; outside of any workspace, makes the current directory one;
-        2. makes the run's directory, and opens a run in the tracker;
+        2. makes the run's directory, and a run in the tracker: the one given, in a thread, with the name of the
+           experiment as it is given here; else kladml.yaml's, by the background process that feeds it from the
+           run's directory;
         3. builds the data and the model, all random numbers seeded;
         4. trains it: the UniversalTrainer for a TorchModel or an nn.Module, a BaseModel by its own `train`;
         5. evaluates the best model on the test data, where there is any;
-        6. saves: artifacts/best_model, which the storage gets too, the last state, and the tracker's end.
+        6. saves: artifacts/best_model, which the storage gets too, and the last state; the tracker gets the end.
 
         The first Ctrl-C stops after the step it falls into, with a checkpoint, and returns; a second one raises
         KeyboardInterrupt. SIGTERM and SIGHUP do the same and then reach whoever handled them before. Off the main
@@ -129,7 +133,9 @@ class ExperimentRunner:
         from kladml_core.inprocess.attempt import claim, listening
         from kladml_core.inprocess.plan import Arguments, make_plan
         from kladml_core.inprocess.surroundings import look_around
+        from kladml_core.inprocess.tracker_feed import chosen_tracker
         from kladml_core.runs.notices import listen
+        from kladml_core.tracking.outbox import enlist
         from kladml_core.workspace.init import init_workspace
 
         around = look_around(self._config, must_exist=resume is not None)
@@ -150,13 +156,16 @@ class ExperimentRunner:
         )
         plan = make_plan(given, root, settings)
         publisher = self._publisher or make_publisher(settings)
+        tracker = self._tracker or chosen_tracker(around)
         if not around.is_workspace:
             init_workspace(root)
             plan = replace(plan, warnings=(f"{root} is a workspace from now on: it has a kladml.yaml", *plan.warnings))
         attempt = claim(plan, settings.data, resume)
         listen(attempt.run, attempt.number, root)
+        if tracker is None:
+            enlist(attempt.run, attempt.number, root)
         with listening(plan.config.training.grace_seconds) as signals:
-            return self._attempt(plan, attempt, publisher, signals, settings, callbacks)
+            return self._attempt(plan, attempt, publisher, tracker, signals, around, callbacks)
 
     def load_best(self, reference: str) -> BaseModel:
         """The best model of any run of this workspace, made as its config says.
@@ -178,27 +187,26 @@ class ExperimentRunner:
         plan: Plan,
         attempt: Attempt,
         publisher: PublisherInterface | None,
+        tracker: TrackerInterface | None,
         signals: StopSignals,
-        settings: Settings,
+        around: Surroundings,
         callbacks: Sequence[Callback],
     ) -> RunResult:
         from kladml_core.backends.run_log import RunLog
         from kladml_core.inprocess.attempt import Ending, tell_changes
-        from kladml_core.inprocess.audience import Audience, TrackerFeed
+        from kladml_core.inprocess.audience import Audience
+        from kladml_core.inprocess.tracker_feed import TrackerFeed
         from kladml_core.inprocess.train import train
         from kladml_core.training import control
 
-        run, config = attempt.run, plan.config
+        run = attempt.run
         log = RunLog(run, attempt.number)
         ending = Ending(log)
         signals.on_second(ending.at_once)
         audience = Audience(run, attempt.number, attempt.created, ending.warn)
         if publisher is not None:
             audience.add(publisher, "the publisher")
-        if self._tracker is not None:
-            experiment = f"{config.project}/{config.family}/{config.experiment}"
-            params = config.model_dump(mode="json")
-            audience.add(TrackerFeed(self._tracker, experiment, params, ending.warn), "the tracker")
+        feed = None if tracker is None else TrackerFeed(tracker, run, attempt.number, around, ending)
         try:
             control.remove_stale(run.control, attempt.number)
             tell_changes(attempt, log)
@@ -210,7 +218,7 @@ class ExperimentRunner:
                 tested = _test(plan, result, data)
                 log.log_metrics(tested, fit.step)
                 result = RunResult(**{**vars(result), "metrics": {**result.metrics, **tested}})
-            self._store(attempt, ending, settings)
+            self._store(attempt, ending, around.settings)
         except BaseException as error:  # whatever ends it, Ctrl-C too: the run must not stay "running"
             ending.badly(error)
             raise
@@ -219,6 +227,8 @@ class ExperimentRunner:
             return result
         finally:
             audience.close()
+            if feed is not None:
+                feed.close()
 
     def _result(self, plan: Plan, attempt: Attempt, model: BaseModel, fit: FitResult) -> RunResult:
         return RunResult(
@@ -239,10 +249,7 @@ class ExperimentRunner:
         """Copies the artifacts to the storage; a storage that fails is told, and costs the run nothing."""
         if self._storage is None:
             return
-        given = (
-            {} if self._config is None else {key: self._config.get(f"storage.{key}") for key in ("bucket", "prefix")}
-        )
-        bucket, prefix = str(given.get("bucket") or "kladml"), str(given.get("prefix") or "").strip("/")
+        bucket, prefix = settings.storage.bucket, (settings.storage.prefix or "").strip("/")
         run = attempt.run
         for path in sorted(path for path in run.artifacts.rglob("*") if path.is_file()):
             key = "/".join(part for part in (prefix, run.reference, path.relative_to(run.path).as_posix()) if part)

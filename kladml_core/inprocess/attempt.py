@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -106,10 +107,12 @@ class Ending:
         self._over = False
 
     def warn(self, message: str) -> None:
-        """An event for the person, from any thread; after the end, nothing."""
-        with self._telling:
-            if not self._over:
-                self._log.event("log", level="warning", message=message)
+        """An event for the person, from any thread; after the end, when no event may follow, a warning of Python's."""
+        self._tell(message, "warning")
+
+    def say(self, message: str) -> None:
+        """As `warn`, of what is no fault."""
+        self._tell(message, "info")
 
     def well(self, result: FitResult) -> None:
         """Training came to an end of its own, or was asked to stop."""
@@ -139,6 +142,14 @@ class Ending:
             "run_stopped", "stopped", code, reason="ended at once", resumable=_has_checkpoint(self._log.run)
         ):
             os._exit(code)
+
+    def _tell(self, message: str, level: str) -> None:
+        with self._telling:
+            if not self._over:
+                self._log.event("log", level=level, message=message)
+                return
+        if level == "warning":
+            warnings.warn(f"{self._log.run.reference}: {message}", RuntimeWarning, stacklevel=3)
 
     def _write(self, kind: str, status: str, code: int, *, reason: str, **fields: Any) -> bool:
         if not self._once.acquire(blocking=False):

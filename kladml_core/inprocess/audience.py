@@ -1,21 +1,18 @@
-"""Who hears of a run in this process: publishers and trackers, fed from the run directory, never from training."""
+"""Who hears of a run in this process: publishers, fed from the run directory, never from training."""
 
 from __future__ import annotations
 
-import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from kladml_core.interfaces.publisher import PublisherInterface
-from kladml_core.interfaces.tracker import TrackerInterface
 from kladml_core.runs.events import TERMINAL_KINDS
 from kladml_core.runs.follow import RunFollower
 from kladml_core.runs.rundir import RunDirectory
 
 LAST_WORDS_SECONDS = 60.0
-"""How long the end of a run waits for a slow publisher or tracker to have heard of it."""
-TRACKER_STATUS = {"run_finished": "FINISHED", "run_failed": "FAILED", "run_stopped": "KILLED"}
+"""How long the end of a run waits for a slow publisher to have heard of it."""
 
 
 class Audience:
@@ -51,61 +48,6 @@ class Audience:
             guarded.close()
 
 
-class TrackerFeed(PublisherInterface):
-    """Hands a run's messages to a tracker, in a thread of its own: a slow tracker loses nothing and delays nobody.
-
-    Args:
-        experiment: the experiment's name in the tracker, project/family/experiment.
-        params: the config; recorded once, with dotted keys.
-    """
-
-    def __init__(
-        self, tracker: TrackerInterface, experiment: str, params: Mapping[str, Any], warn: Callable[[str], None]
-    ) -> None:
-        self._tracker = tracker
-        self._experiment = experiment
-        self._params = _flat(params)
-        self._warn = warn
-        self._messages: queue.SimpleQueue[tuple[str, dict[str, Any]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
-        self._thread.start()
-
-    def publish(self, channel: str, message: dict[str, Any]) -> None:
-        """Keeps the message for the tracker's thread."""
-        self._messages.put((channel, message))
-
-    def close(self) -> None:
-        """Waits until the tracker has taken everything."""
-        self._messages.put(None)
-        self._thread.join(LAST_WORDS_SECONDS)
-        if self._thread.is_alive():
-            self._warn(f"the tracker has not taken everything after {LAST_WORDS_SECONDS:.0f} s")
-
-    def _work(self) -> None:
-        # All calls come from this one thread: MLflow's open run belongs to a thread.
-        opened = ended = told = False
-        while (item := self._messages.get()) is not None:
-            if ended:
-                continue
-            channel, message = item
-            try:
-                if not opened:
-                    self._tracker.start_run(self._experiment, str(message["run"]))
-                    opened = True
-                    self._tracker.log_params(self._params)
-                if channel == "metrics":
-                    for name, value in message["values"].items():
-                        self._tracker.log_metric(name, value, message["step"])
-                elif channel == "events" and message.get("kind") in TERMINAL_KINDS:
-                    ended = True
-                    self._tracker.end_run(TRACKER_STATUS[message["kind"]])
-            except Exception as error:  # a tracker is somebody else's code and server; training goes on without it
-                ended = ended or not opened
-                if not told:
-                    told = True
-                    self._warn(f"the tracker fails: {type(error).__name__}: {error}")
-
-
 class _Guarded(PublisherInterface):
     """A listener whose exceptions are counted and told once."""
 
@@ -133,12 +75,10 @@ class _Guarded(PublisherInterface):
             self.over.set()
 
     def close(self) -> None:
-        """Lets the listener finish, where it has anything to finish."""
-        for name in ("flush", "close"):
-            finish = getattr(self._listener, name, None)
-            # A publisher that was given belongs to whoever gave it, and may serve the next run.
-            if callable(finish) and (name == "flush" or isinstance(self._listener, TrackerFeed)):
-                self._try(finish)
+        """Lets the listener print what it holds back; it belongs to whoever gave it, and may serve the next run."""
+        flush = getattr(self._listener, "flush", None)
+        if callable(flush):
+            self._try(flush)
 
     def _try(self, act: Callable[[], object]) -> None:
         try:
@@ -147,12 +87,3 @@ class _Guarded(PublisherInterface):
             self.failures += 1
             if self.failures == 1:
                 self._warn(f"{self._name} fails: {type(error).__name__}: {error}")
-
-
-def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested keys as dotted ones."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{above}{key}"
-        found.update(_flat(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value})
-    return found

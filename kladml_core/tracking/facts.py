@@ -23,6 +23,14 @@ TRACKER_STATUS: Mapping[str, str] = {"finished": "FINISHED", "stopped": "KILLED"
 """A run's last status → the tracker's; every other end is FAILED."""
 
 
+def experiment(run: RunDirectory) -> str:
+    """What the tracker files the run under: project/family/experiment, or the name that a program has given it."""
+    ref = run.ref
+    if (run.read_attempt(1) or {}).get("in_process") is True:
+        return ref.experiment
+    return f"{ref.project}/{ref.family}/{ref.experiment}"
+
+
 def params(run: RunDirectory, attempt: int) -> dict[str, Any]:
     """The config of an attempt with dotted keys; empty where it cannot be read."""
     for file in (run.attempt_dir(attempt) / "config.yaml", run.config):

@@ -149,8 +149,7 @@ class Replay:
     def _open(self, status: RunStatus) -> None:
         if self._opened:
             return
-        ref = self._run.ref
-        experiment = self.sent.experiment or f"{ref.project}/{ref.family}/{ref.experiment}"
+        experiment = self.sent.experiment or facts.experiment(self._run)
         name = self.sent.name or self._run.reference
         self._tracker.set_times(started=status.created or status.started)
         try:

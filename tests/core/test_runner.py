@@ -360,7 +360,7 @@ def test_the_tracker_gets_the_config_every_metric_and_the_end_however_slow_it_is
     tracked = Tracked(seconds=seconds)
     result = run(runner=ExperimentRunner(publisher=Heard(), tracker=tracked), val_data=table(20))
     assert [call[0] for call in tracked.calls[:2]] == ["start_run", "log_params"]
-    assert tracked.of("start_run") == [("default/default/default", result.reference)]
+    assert tracked.of("start_run") == [("default", result.reference)]
     [(params,)] = tracked.of("log_params")
     assert (params["training.max_epochs"], params["model.target"]) == (4, "tests.core.runner_workspace:Net")
     logged = {(name, step): value for name, value, step in tracked.of("log_metric")}

@@ -10,3 +10,9 @@ from tests.system.command import ROOT
 def python_blocks() -> list[str]:
     """The snippets in Python, in order."""
     return re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M)
+
+
+def runner_snippet() -> str:
+    """The one that shows ExperimentRunner."""
+    (snippet,) = [block for block in python_blocks() if "ExperimentRunner(" in block]
+    return snippet

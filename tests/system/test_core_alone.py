@@ -12,7 +12,8 @@ from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import read_status
 from kladml_core.workspace.init import init_workspace
 from tests.system.core_venv import core_environment, make_core_venv
-from tests.system.readme import python_blocks
+from tests.system.readme import runner_snippet
+from tests.system.same_numbers import assert_same_numbers
 
 HIDDEN = ("textual", "rich", "typer", "watchfiles", "plotext", "boto3", "pytest")
 
@@ -42,13 +43,13 @@ def test_no_extra_is_there_and_the_command_says_so_in_one_line(python: Path, tmp
 
 
 def test_digits_train_in_a_plain_script(python: Path, tmp_path: Path) -> None:
-    [snippet] = [block for block in python_blocks() if "ExperimentRunner(" in block]
-    (tmp_path / "train.py").write_text(snippet)
+    (tmp_path / "train.py").write_text(runner_snippet())
     done = in_venv(python, tmp_path, "train.py")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "default/default/notebook/run_0001" in done.stdout
-    [path] = (tmp_path / "data" / "projects").glob("*/*/*/run_*")
+    path = tmp_path / "data/projects/default/default/notebook/run_0001"
     assert read_status(RunDirectory(path)).status == "finished"
+    assert_same_numbers(path, f"sqlite:///{tmp_path}/data/mlflow.sqlite", "notebook")
 
 
 def test_a_config_trains_to_its_end_with_json_lines(python: Path, tmp_path: Path) -> None:
