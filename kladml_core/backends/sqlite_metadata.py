@@ -33,7 +33,7 @@ import math
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,11 @@ class SqliteMetadata(MetadataInterface):
         """
         with self.lock:
             return self._open().execute(sql, parameters).fetchall()
+
+    def prepare(self, give: Callable[[sqlite3.Connection], None]) -> None:
+        """Has `give` lend the open connection functions for use in `query`; `begin_anew` opens one without them."""
+        with self.lock:
+            give(self._open())
 
     def projects(self) -> list[str]:
         """Names of the projects."""

@@ -60,8 +60,8 @@ GREATER_IS_BETTER = (
 )
 """Ends of the names of metrics of which the greatest value is the best, where the run's config does not say."""
 
-_MONITOR = "training.early_stopping.monitor"
-_MODE = "training.early_stopping.mode"
+MONITOR = "training.early_stopping.monitor"
+MODE = "training.early_stopping.mode"
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,8 @@ def best_is(metric: str, params: Mapping[str, Any]) -> str:
 
     Where the run's config judges by this metric it says so itself; else names such as val/accuracy mean the greatest.
     """
-    if str(params.get(_MONITOR, "val/loss")) == metric and _MODE in params:
-        return "max" if params[_MODE] == "max" else "min"
+    if str(params.get(MONITOR, "val/loss")) == metric and MODE in params:
+        return "max" if params[MODE] == "max" else "min"
     return "max" if metric.lower().endswith(GREATER_IS_BETTER) else "min"
 
 
