@@ -178,24 +178,17 @@ def _look(run: RunDirectory, target: str | None, entries: dict[str, outbox.Liste
         return None  # damaged, or gone since it was listed
     sent = read_sent(run, uid, target)
     status = read_status(run)
-    records, size = facts.unsent(run, sent.offsets)
-    files = (
-        ()
-        if "files" in sent.lacks
-        else tuple(
-            (name, stamp[0]) for name, stamp in facts.files(run, ended=not status.live) if sent.files.get(name) != stamp
-        )
-    )
-    state = _state(sent, uid in entries, status.live, status.attempt or 1, bool(records or files))
+    left = facts.left(run, sent, status, uid)
+    state = _state(sent, uid in entries, status.live, status.attempt or 1, bool(left))
     known = sent.exactly_once is not None
     return RunTracking(
         run=run.reference,
         uid=uid,
         path=str(run.path),
         state=state,
-        records=records,
-        bytes=size + sum(length for _, length in files),
-        files=tuple(name for name, _ in files),
+        records=left.records,
+        bytes=left.bytes,
+        files=left.files,
         sent=sent.records,
         given_up=sent.given_up,
         refused=sent.refused,

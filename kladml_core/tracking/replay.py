@@ -144,7 +144,7 @@ class Replay:
 
     def _complete(self, status: RunStatus) -> bool:
         """Whether nothing has come since the end was sent."""
-        return self.sent.ended == (status.attempt or 1) and not pending(self._run, self.sent, ended=True)
+        return self.sent.ended == (status.attempt or 1) and not facts.left(self._run, self.sent, status, self._uid)
 
     def _open(self, status: RunStatus) -> None:
         if self._opened:
@@ -202,7 +202,7 @@ class Replay:
 
     def _send_facts(self, sent: Sent, status: RunStatus) -> Sent:
         attempt = status.attempt or 1
-        tags = facts.tags(self._run, status, self._uid)
+        tags = facts.new_tags(self._run, status, self._uid, sent.tags)
         if sent.attempt < attempt:
             params = facts.params(self._run, attempt)
             before = facts.params(self._run, sent.attempt) if sent.attempt else {}
@@ -210,9 +210,7 @@ class Replay:
             changed = {key: value for key, value in params.items() if before.get(key, value) != value}
             tags |= {f"{facts.CHANGED}{key}": str(value) for key, value in changed.items()}
             sent = replace(sent, attempt=attempt)
-        gone = {key: "" for key, value in sent.tags.items() if value and key not in tags and not _stays(key)}
-        new = {key: value for key, value in (tags | gone).items() if sent.tags.get(key) != value}
-        return self._tag(sent, new) if new else sent
+        return self._tag(sent, tags) if tags else sent
 
     def _tag(self, sent: Sent, new: Mapping[str, str]) -> Sent:
         if "tags" in sent.lacks:
@@ -287,17 +285,3 @@ class Replay:
             self._unnoted = True  # a full disk; what was sent is known here, and noted once there is room
         else:
             self._unnoted = False
-
-
-def pending(run: RunDirectory, sent: Sent, *, ended: bool) -> list[str]:
-    """The files that are not sent, below the run's directory, and `metrics/` where there are values."""
-    names = (
-        []
-        if "files" in sent.lacks
-        else [name for name, stamp in facts.files(run, ended=ended) if sent.files.get(name) != stamp]
-    )
-    return [*(["metrics/"] if facts.unsent(run, sent.offsets)[0] else []), *names]
-
-
-def _stays(key: str) -> bool:
-    return key.startswith(facts.CHANGED)

@@ -261,6 +261,18 @@ def test_notes_that_change_while_it_trains_arrive(run: RunDirectory, store: Stor
     assert store.only().tags["kladml.note"] == ""
 
 
+def test_notes_that_change_after_the_end_arrive_with_the_next_turn(run: RunDirectory, store: Store) -> None:
+    ended(began(run))
+    work_off(replay_of(run, store))
+    assert replay_of(run, store).turn(1) is Turn.DONE
+    run.notes.write_text("note: it was good\n")
+    assert work_off(replay_of(run, store)) is Turn.DONE
+    assert (store.only().tags["kladml.note"], store.only().status) == ("it was good", "FINISHED")
+    run.notes.write_text("note: [it was")
+    assert work_off(replay_of(run, store)) is Turn.DONE
+    assert store.only().tags["kladml.note"] == "it was good"
+
+
 def test_a_server_that_is_away_takes_it_all_later(run: RunDirectory, store: Store) -> None:
     log = began(run)
     log.log_metrics({"loss": 1.0}, 1, 1000.0)
