@@ -66,6 +66,10 @@ def runs(
     workspace: Workspace = None,
     json: Json = False,
     csv: Annotated[bool, typer.Option("--csv", help="CSV on stdout, a metric beside its step.")] = False,
+    group_seeds: Annotated[
+        bool,
+        typer.Option("--group-seeds", help="Runs that differ in their seed alone as one, with mean ± deviation."),
+    ] = False,
 ) -> None:
     """Lists the runs of the workspace, newest first."""
     from kladml_core.workspace.choose_runs import choose_runs
@@ -75,12 +79,19 @@ def runs(
 
     if words_ask_help(context, words or []):
         return
+    if group_seeds and csv:
+        raise ConfigError("--group-seeds and --csv do not go together", hint="--json gives every figure")
     if json and csv:
         raise ConfigError("--json and --csv do not go together")
     data = settings_of(choose_workspace(workspace or above(context))).data
     shown = view_of(data, words or [], view=view, sort=sort, reverse=reverse, columns=columns, status=status)
     names = shown.columns or (EXPORTED if csv else ())
     found = choose_runs(data, parse_words([shown.filter]), sort=shown.sort, reverse=shown.reverse, columns=names)
+    if group_seeds:
+        from kladml_tui.cli_seeds import print_groups
+
+        print_groups(found, shown, limit, json=json)
+        return
     most = limit if limit is not None or json or csv else _SHOWN
     rows = found[:most]
     if csv:

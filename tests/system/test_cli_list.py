@@ -101,3 +101,16 @@ def test_a_slip_in_a_runs_name_does_not_become_a_note(lab: Path) -> None:
     assert (done.returncode, done.stdout) == (3, "")
     assert "no run named 'run_0099'" in done.stderr
     assert not list((lab / "data" / "projects").rglob("notes.yaml"))
+
+
+def test_runs_that_differ_in_their_seed_are_one_line_with_mean_and_deviation(lab: Path) -> None:
+    for run in sorted((lab / "data/projects" / "vision/digits/cnn").iterdir()):
+        config = read(run / "config.yaml").data
+        (run / "config.yaml").write_text(dump({**config, "model": {"target": "a:b"}}))
+    done = kladml("runs", "--group-seeds", "--sort", "name", "--columns", "min:train/loss", cwd=lab)
+    assert done.returncode == 0, done.stderr
+    head, line = done.stdout.splitlines()
+    assert head.split() == ["runs", "seeds", "min", "train/loss"]
+    assert "run_0001 run_0002 run_0003" in line and "0, 1, 2" in line and "0.124 ± 0.06861" in line
+    [group] = json.loads(kladml("runs", "--group-seeds", "--json", "status:finished", cwd=lab).stdout)
+    assert (group["seeds"], group["metrics"]["train/loss"]["last"]["count"]) == ([2, 0], 2)
