@@ -135,7 +135,7 @@ class ExperimentRunner:
         from kladml_core.inprocess.surroundings import look_around
         from kladml_core.inprocess.tracker_feed import chosen_tracker
         from kladml_core.runs.notices import listen
-        from kladml_core.tracking.outbox import enlist
+        from kladml_core.tracking.outbox import enlist, refusal
         from kladml_core.workspace.init import init_workspace
 
         around = look_around(self._config, must_exist=resume is not None)
@@ -157,6 +157,9 @@ class ExperimentRunner:
         plan = make_plan(given, root, settings)
         publisher = self._publisher or make_publisher(settings)
         tracker = self._tracker or chosen_tracker(around)
+        refused = refusal(around.written) if tracker is None else None
+        if refused is not None:
+            plan = replace(plan, warnings=(*plan.warnings, refused))
         if not around.is_workspace:
             init_workspace(root)
             plan = replace(plan, warnings=(f"{root} is a workspace from now on: it has a kladml.yaml", *plan.warnings))
@@ -210,7 +213,7 @@ class ExperimentRunner:
         try:
             control.remove_stale(run.control, attempt.number)
             tell_changes(attempt, log)
-            for warning in plan.warnings:
+            for warning in attempt.warnings:
                 ending.warn(warning)
             model, fit, data = train(plan, attempt, log, signals, callbacks)
             result = self._result(plan, attempt, model, fit)

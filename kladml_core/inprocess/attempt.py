@@ -42,6 +42,8 @@ class Attempt:
     run: RunDirectory
     number: int
     created: float
+    warnings: tuple[str, ...]
+    """What the person should know before it trains."""
 
 
 def claim(plan: Plan, data: Path, resume: str | None) -> Attempt:
@@ -72,7 +74,7 @@ def claim(plan: Plan, data: Path, resume: str | None) -> Attempt:
         run = find_run(data, resume)
         # After the one that was found at its end: whoever resumes or prunes the run meanwhile has claimed that one.
         number = run.claim_attempt(_require_resumable(run, plan, text))
-    attempt = Attempt(run, number, time.time())
+    attempt = Attempt(run, number, time.time(), (*plan.warnings, *bring_back(run.path)))
     directory = run.attempt_dir(attempt.number)
     try:
         write_text_atomic(directory / "config.yaml", text)

@@ -29,6 +29,7 @@ from kladml_core.runs.status import read_status
 from kladml_core.runs.stop import request_stop
 from kladml_core.training import checkpoints
 from kladml_core.workspace.dataset_register import register
+from kladml_core.workspace.descriptions import read_description, write_description
 from kladml_core.workspace.fingerprints import read_fingerprint
 from kladml_core.workspace.workspace import Workspace
 from tests.core import runner_workspace as parts
@@ -227,6 +228,15 @@ def test_outside_of_a_workspace_the_current_directory_becomes_one_which_is_told(
     again = run()
     assert again.reference == "default/default/default/run_0002"
     assert not [event for event in events(again.path) if event.get("level") == "warning"]
+
+
+def test_what_trains_is_taken_out_of_the_archive_which_is_told(workspace: Path) -> None:
+    first = run(experiment_name="old")
+    file = first.path.parent / "experiment.yaml"
+    write_description(file, archived=True)
+    again = run(experiment_name="old")
+    assert not read_description(file).archived
+    assert any("'old' was archived" in event.get("message", "") for event in events(again.path))
 
 
 def test_settings_come_from_kladml_yaml_and_the_given_config_wins(
