@@ -133,7 +133,6 @@ class ExperimentRunner:
         from kladml_core.inprocess.attempt import claim, listening
         from kladml_core.inprocess.plan import Arguments, make_plan
         from kladml_core.inprocess.surroundings import look_around
-        from kladml_core.inprocess.tracker_feed import chosen_tracker
         from kladml_core.runs.notices import listen
         from kladml_core.tracking.outbox import enlist, refusal
         from kladml_core.workspace.init import init_workspace
@@ -156,7 +155,8 @@ class ExperimentRunner:
         )
         plan = make_plan(given, root, settings)
         publisher = self._publisher or make_publisher(settings)
-        tracker = self._tracker or chosen_tracker(around)
+        tracker = self._tracker or around.own_tracker()
+        storage = self._storage or around.own_storage()
         refused = refusal(around.written) if tracker is None else None
         if refused is not None:
             plan = replace(plan, warnings=(*plan.warnings, refused))
@@ -168,7 +168,7 @@ class ExperimentRunner:
         if tracker is None:
             enlist(attempt.run, attempt.number, root)
         with listening(plan.config.training.grace_seconds) as signals:
-            return self._attempt(plan, attempt, publisher, tracker, signals, around, callbacks)
+            return self._attempt(plan, attempt, storage, publisher, tracker, signals, around, callbacks)
 
     def load_best(self, reference: str) -> BaseModel:
         """The best model of any run of this workspace, made as its config says.
@@ -189,6 +189,7 @@ class ExperimentRunner:
         self,
         plan: Plan,
         attempt: Attempt,
+        storage: StorageInterface | None,
         publisher: PublisherInterface | None,
         tracker: TrackerInterface | None,
         signals: StopSignals,
@@ -221,7 +222,8 @@ class ExperimentRunner:
                 tested = _test(plan, result, data)
                 log.log_metrics(tested, fit.step)
                 result = RunResult(**{**vars(result), "metrics": {**result.metrics, **tested}})
-            self._store(attempt, ending, around.settings)
+            if storage is not None:
+                _store(storage, attempt, ending, around.settings)
         except BaseException as error:  # whatever ends it, Ctrl-C too: the run must not stay "running"
             ending.badly(error)
             raise
@@ -248,20 +250,6 @@ class ExperimentRunner:
             _make=plan.make_model,
         )
 
-    def _store(self, attempt: Attempt, ending: Ending, settings: Settings) -> None:
-        """Copies the artifacts to the storage; a storage that fails is told, and costs the run nothing."""
-        if self._storage is None:
-            return
-        bucket, prefix = settings.storage.bucket, (settings.storage.prefix or "").strip("/")
-        run = attempt.run
-        for path in sorted(path for path in run.artifacts.rglob("*") if path.is_file()):
-            key = "/".join(part for part in (prefix, run.reference, path.relative_to(run.path).as_posix()) if part)
-            try:
-                self._storage.upload_file(str(path), bucket, key)
-            except Exception as error:  # a storage is somebody else's code and server; the artifacts are here
-                ending.warn(f"the storage fails: {type(error).__name__}: {error}")
-                return
-
 
 def given_data(**described: str) -> NoReturn:
     """Stands in the config of a run whose data was given in memory, described split by split.
@@ -281,6 +269,19 @@ def _test(plan: Plan, result: RunResult, data: DataModule) -> dict[str, float]:
     if data.test is None:
         return {}
     return {f"test/{name}": value for name, value in evaluate(plan, result.load_best(), data.test).items()}
+
+
+def _store(storage: StorageInterface, attempt: Attempt, ending: Ending, settings: Settings) -> None:
+    """Copies the artifacts to the storage; a storage that fails is told, and costs the run nothing."""
+    bucket, prefix = settings.storage.bucket, (settings.storage.prefix or "").strip("/")
+    run = attempt.run
+    for path in sorted(path for path in run.artifacts.rglob("*") if path.is_file()):
+        key = "/".join(part for part in (prefix, run.reference, path.relative_to(run.path).as_posix()) if part)
+        try:
+            storage.upload_file(str(path), bucket, key)
+        except Exception as error:  # a storage is somebody else's code and server; the artifacts are here
+            ending.warn(f"the storage fails: {type(error).__name__}: {error}")
+            return
 
 
 def _load(make: Callable[[], BaseModel], path: Path) -> BaseModel:

@@ -6,8 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from kladml_core.backends.choose import make_storage, make_tracker
 from kladml_core.config.document import Document
-from kladml_core.interfaces.config import ConfigInterface
+from kladml_core.interfaces import ConfigInterface, StorageInterface, TrackerInterface
 from kladml_core.settings import FILE_NAME, SECTIONS, Settings, check_settings, find_workspace, load_settings
 from kladml_core.workspace.choose import choose_workspace
 
@@ -30,6 +31,25 @@ class Surroundings:
     def is_workspace(self) -> bool:
         """Whether the folder is one already."""
         return (self.root / FILE_NAME).exists()
+
+    def own_tracker(self) -> TrackerInterface | None:
+        """The tracker that the given config names; None where it is kladml.yaml's, which the background feeds.
+
+        Raises:
+            ConfigError: there is no such backend.
+            UnusableError: it cannot be used.
+        """
+        same = (self.settings.tracker, self.settings.data) == (self.written.tracker, self.written.data)
+        return None if same else make_tracker(self.settings)
+
+    def own_storage(self) -> StorageInterface | None:
+        """The storage that the given config names; None where it is kladml.yaml's, which the background fills.
+
+        Raises:
+            ConfigError: there is no such backend, or its class does not take these options.
+            UnusableError: it cannot be used.
+        """
+        return None if self.settings.storage == self.written.storage else make_storage(self.settings)
 
 
 def look_around(config: ConfigInterface | None, *, must_exist: bool) -> Surroundings:

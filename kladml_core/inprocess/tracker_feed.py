@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from kladml_core.backends.choose import make_tracker
 from kladml_core.config.secrets import mask
 from kladml_core.inprocess.attempt import Ending
 from kladml_core.inprocess.surroundings import Surroundings
@@ -124,19 +123,6 @@ class TrackerFeed:
         if kind not in self._told:
             self._told.add(kind)
             tell(text)
-
-
-def chosen_tracker(around: Surroundings) -> TrackerInterface | None:
-    """The tracker that a given config names; None where it is kladml.yaml's, which the background process feeds.
-
-    Raises:
-        ConfigError: there is no such backend.
-        UnusableError: it cannot be used.
-    """
-    given, written = around.settings, around.written
-    if (given.tracker, given.data) == (written.tracker, written.data):
-        return None
-    return make_tracker(given)
 
 
 def target_of_given(tracker: TrackerInterface, settings: Settings) -> str:

@@ -414,6 +414,13 @@ def test_the_storage_gets_the_artifacts(tmp_path: Path) -> None:
     assert copied.read_bytes() == (result.path / "artifacts" / "best_model" / "model.safetensors").read_bytes()
 
 
+def test_a_given_config_may_name_the_storage(tmp_path: Path) -> None:
+    config = EnvConfig(environ={"KLADML_STORAGE__OPTIONS": f"{{root: {tmp_path}/store}}"})
+    result = run(runner=ExperimentRunner(config=config, publisher=Heard()))
+    copied = tmp_path / "store" / "kladml" / result.reference / "artifacts/best_model/model.safetensors"
+    assert copied.read_bytes() == (result.path / "artifacts/best_model/model.safetensors").read_bytes()
+
+
 def test_a_storage_that_fails_is_told_and_costs_the_run_nothing(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file where a folder must be")
     result = run(runner=ExperimentRunner(Folder(tmp_path / "store"), publisher=Heard()))
