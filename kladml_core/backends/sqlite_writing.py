@@ -12,6 +12,7 @@ from kladml_core.interfaces.metadata import DatasetRecord
 
 if TYPE_CHECKING:
     from kladml_core.workspace.index_entry import Entry
+    from kladml_core.workspace.plain_config import Param
 
 _MARKS = ", ".join("?" * len(RUN_COLUMNS))
 _PUT_RUN = f"INSERT OR REPLACE INTO runs ({', '.join(RUN_COLUMNS)}) VALUES ({_MARKS})"
@@ -23,6 +24,8 @@ _FORGET = (
     "DELETE FROM tags WHERE run = ?",
 )
 _LARGEST = 2**63
+_ASKED = 500
+_REMEMBERED = 50_000
 
 
 class IndexWriter:
@@ -36,7 +39,7 @@ class IndexWriter:
         self._metadata = metadata
         self._generation = -1
         self._names: dict[str, int] = {}
-        self._values: dict[str, int] = {}
+        self._params: dict[Param, tuple[int, int]] = {}
 
     def put(self, entries: Sequence[Entry]) -> None:
         """Writes runs in one transaction, in place of what was known of them.
@@ -109,16 +112,15 @@ class IndexWriter:
 
     def _forget_numbers(self) -> None:
         self._names.clear()
-        self._values.clear()
+        self._params.clear()
 
     def _put(self, connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
-        known = {
-            key: number
-            for entry in entries
-            for number, key in connection.execute(
-                "SELECT id, reference FROM runs WHERE reference = ?", (stored(entry.reference),)
-            )
-        }
+        keys = [stored(entry.reference) for entry in entries]
+        known: dict[str | bytes, int] = {}
+        for begin in range(0, len(keys), _ASKED):
+            some = keys[begin : begin + _ASKED]
+            sql = f"SELECT reference, id FROM runs WHERE reference IN ({', '.join('?' * len(some))})"
+            known.update(connection.execute(sql, some))
         following = 1 + (connection.execute("SELECT max(id) FROM runs").fetchone()[0] or 0)
         for statement in _FORGET:
             connection.executemany(statement, [(number,) for number in known.values()])
@@ -128,11 +130,11 @@ class IndexWriter:
             if number is None:
                 number, following = following, following + 1
             runs.append(_run_row(number, entry))
-            metrics += [(self._name(connection, name), number, *figures) for name, *figures in entry.metrics]
-            params += [
-                (self._name(connection, key), number, place, self._value(connection, json, text, value))
-                for place, (key, json, text, value) in enumerate(entry.params)
-            ]
+            for name, *figures in entry.metrics:
+                metrics.append((self._names.get(name) or self._name(connection, name), number, *figures))
+            for place, one in enumerate(entry.params):
+                key, value = self._params.get(one) or self._param(connection, one)
+                params.append((key, number, place, value))
             tags += [(number, place, tag) for place, tag in enumerate(entry.notes.tags)]
         _many(connection, _PUT_RUN, runs)
         # In the order in which they lie, so that each page is written once; a name comes once with a run.
@@ -141,22 +143,22 @@ class IndexWriter:
         _many(connection, "INSERT INTO tags VALUES (?,?,?)", tags)
 
     def _name(self, connection: sqlite3.Connection, name: str) -> int:
-        number = self._names.get(name)
-        if number is None:
-            key = _clean(name)
-            connection.execute("INSERT OR IGNORE INTO names (name) VALUES (?)", (key,))
-            number = connection.execute("SELECT id FROM names WHERE name = ?", (key,)).fetchone()[0]
-            self._names[name] = number
+        key = _clean(name)
+        connection.execute("INSERT OR IGNORE INTO names (name) VALUES (?)", (key,))
+        number: int = connection.execute("SELECT id FROM names WHERE name = ?", (key,)).fetchone()[0]
+        self._names[name] = number
         return number
 
-    def _value(self, connection: sqlite3.Connection, json: str, text: str, value: float | None) -> int:
-        number = self._values.get(json)
-        if number is None:
-            sql = "INSERT OR IGNORE INTO param_values (json, text, number) VALUES (?,?,?)"
-            connection.execute(sql, (json, _clean(text), value))
-            number = connection.execute("SELECT id FROM param_values WHERE json = ?", (json,)).fetchone()[0]
-            self._values[json] = number
-        return number
+    def _param(self, connection: sqlite3.Connection, param: Param) -> tuple[int, int]:
+        name, json, text, value = param
+        sql = "INSERT OR IGNORE INTO param_values (json, text, number) VALUES (?,?,?)"
+        connection.execute(sql, (json, _clean(text), value))
+        number = connection.execute("SELECT id FROM param_values WHERE json = ?", (json,)).fetchone()[0]
+        pair = self._names.get(name) or self._name(connection, name), number
+        if len(self._params) > _REMEMBERED:
+            self._params.clear()
+        self._params[param] = pair
+        return pair
 
 
 def _run_row(number: int, entry: Entry) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ Metric = tuple[str, float, int, float | None, int | None, float | None, int | No
 SETTLED_NS = 2_000_000_000
 """A file that was changed less than this ago may change again without another time stamp: network file systems count
 in seconds."""
+_USUAL_BYTES = 1 << 14
 MAX_BYTES = 8 << 20
 """A larger file than this is none of ours."""
 
@@ -54,30 +55,35 @@ def stamp_of(path: str) -> str:
 
     A directory's first seconds have no stamp that could be trusted: they give another one each time.
     """
-    found = []
-    newest = 0
-    for name in (path, f"{path}/state.json", f"{path}/notes.yaml"):
-        try:
-            seen = os.stat(name)
-        except OSError:
-            found.append("-")
-            continue
-        newest = max(newest, seen.st_mtime_ns)
-        found.append(f"{seen.st_mtime_ns}.{seen.st_size}.{seen.st_ino}")
-    if time.time_ns() - newest < SETTLED_NS:
-        found.append(str(time.monotonic_ns()))
-    return " ".join(found)
+    return _stamp([_seen(path), _seen(f"{path}/state.json"), _seen(f"{path}/notes.yaml")])
+
+
+def _seen(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
+
+
+def _stamp(seen: Sequence[os.stat_result | None]) -> str:
+    words = ["-" if one is None else f"{one.st_mtime_ns}.{one.st_size}.{one.st_ino}" for one in seen]
+    if time.time_ns() - max((one.st_mtime_ns for one in seen if one is not None), default=0) < SETTLED_NS:
+        words.append(str(time.monotonic_ns()))
+    return " ".join(words)
 
 
 def read_entry(path: str, reference: str) -> Entry:
     """Reads a run; whatever is damaged in it is told in its status or its `problem`."""
-    stamp = stamp_of(path)
-    run = RunDirectory(Path(path))
+    seen = _seen(path), _seen(f"{path}/state.json"), _seen(f"{path}/notes.yaml")
+    stamp = _stamp(seen)
+    directory, state_seen, notes_seen = seen
     problems: list[str] = []
-    fault = _fault_of(path, reference)
+    fault = _fault_of(path, reference, directory)
     if fault is not None:
-        status = RunStatus("damaged", damaged=fault, reason=fault, created=_mtime(path))
+        created = directory.st_mtime if directory is not None else None
+        status = RunStatus("damaged", damaged=fault, reason=fault, created=created)
         return Entry(reference, None, status, (), (), Notes(), fault, 0.0, stamp)
+    run = RunDirectory(Path(path))
     identity, state = _object(path, "run.json", problems), _object(path, "state.json", problems)
     status = status_from(run, identity, state)
     summary = _object(path, "summary.json", problems) or {}
@@ -88,34 +94,23 @@ def read_entry(path: str, reference: str) -> Entry:
         status,
         _metrics(summary, problems),
         _params(path, problems),
-        _notes(run, problems),
+        Notes() if notes_seen is None else _notes(run, problems),
         "; ".join(problems),
-        _mtime(f"{path}/state.json"),
+        0.0 if state_seen is None else state_seen.st_mtime,
         stamp,
     )
 
 
-def _fault_of(path: str, reference: str) -> str | None:
+def _fault_of(path: str, reference: str, seen: os.stat_result | None) -> str | None:
     """Why this can be no run at all."""
-    try:
-        mode = os.stat(path).st_mode
-    except OSError as error:
-        # A link that leads nowhere; what is gone altogether was not listed.
-        return f"it cannot be looked at: {error.strerror}"
-    if not stat.S_ISDIR(mode):
+    if seen is None:
+        linked = os.path.islink(path)
+        return f"it is a link to {os.readlink(path)}, which is not there" if linked else "it cannot be looked at"
+    if not stat.S_ISDIR(seen.st_mode):
         return "there is a file where the run's directory should be"
     if not RUN_NAME.fullmatch(reference.rpartition("/")[2]):
         return "its name is not that of a run: run_ and a number of four digits or more"
-    if not os.access(path, os.R_OK | os.X_OK):
-        return "its directory may not be read"
     return None
-
-
-def _mtime(path: str) -> float:
-    try:
-        return os.stat(path).st_mtime
-    except OSError:
-        return 0.0
 
 
 def _bytes(path: str, name: str, problems: list[str]) -> bytes | None:
@@ -127,8 +122,8 @@ def _bytes(path: str, name: str, problems: list[str]) -> bytes | None:
         problems.append(f"{name} cannot be read: {error.strerror}")
         return None
     try:
-        data = os.read(descriptor, 1 << 16)
-        if len(data) == 1 << 16:
+        data = os.read(descriptor, _USUAL_BYTES)
+        if len(data) == _USUAL_BYTES:
             while len(data) <= MAX_BYTES and (chunk := os.read(descriptor, 1 << 20)):
                 data += chunk
         return data
@@ -196,8 +191,6 @@ def _params(path: str, problems: list[str]) -> tuple[Param, ...]:
 
 
 def _notes(run: RunDirectory, problems: list[str]) -> Notes:
-    if not os.path.exists(run.notes):
-        return Notes()
     try:
         return notes_in(read(run.notes, empty_ok=True).data)
     except KladMLError as error:

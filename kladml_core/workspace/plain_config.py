@@ -22,14 +22,15 @@ from kladml_core.workspace.values import number_of, param_text
 Param = tuple[str, str, str, float | None]
 """A dotted key, its value as JSON, as text, and as a number where it is one."""
 
-# A key, and nothing, a scalar of characters that mean nothing in YAML, one in single quotes, or what is empty.
-_LINE = re.compile(
-    r"(?P<indent> *)(?P<key>[A-Za-z_][A-Za-z0-9_.-]*):"
-    r"(?: (?P<value>(?!-(?: |$))[A-Za-z0-9_./+-](?:[A-Za-z0-9_./+@ -]|:(?=[^ ]))*(?<! )|'[^']*'|\{\}|\[\]))?"
-)
+# A scalar of characters that mean nothing in YAML, one in single quotes, or what is empty.
+_VALUE = r"(?!-(?: |$))[A-Za-z0-9_./+-](?:[A-Za-z0-9_./+@ -]|:(?=[^ ]))*(?<! )|'[^']*'|\{\}|\[\]"
+_LINE = re.compile(rf"( *)([A-Za-z_][A-Za-z0-9_.-]*):(?: ({_VALUE}))?")
+_ITEM = re.compile(rf"( *)- ({_VALUE})")
 _CUT = re.compile(r"\n(?=[^ \n-])")
+_CUT_BELOW = re.compile(r"\n(?=  [^ -])")
 _INDENT = 2
 _DEPTH = 20
+_MANY = 4
 
 
 def params_of(data: bytes, file: str) -> tuple[Param, ...]:
@@ -83,14 +84,47 @@ def _part(text: str) -> tuple[str, list[Param]] | None:
 
 def _plain(text: str) -> tuple[str, list[Param]] | None:
     """The same of a part in the plainest style; None of any other."""
+    head, *below = _CUT_BELOW.split(text.removesuffix("\n"))
+    if len(below) < _MANY:
+        return _lines(text)
+    found: list[Param] = []
+    keys: set[str] = set()
+    for one in below:
+        key = one.partition(":")[0]
+        params = _below(head, one)
+        if params is None or key in keys:
+            return None
+        keys.add(key)
+        found += params
+    return head.removesuffix(":"), found
+
+
+@lru_cache(8192)
+def _below(head: str, text: str) -> list[Param] | None:
+    """The parameters of one key below a top-level one, by which parts differ that are otherwise alike."""
+    told = _lines(f"{head}\n{text}")
+    return None if told is None else told[1]
+
+
+def _lines(text: str) -> tuple[str, list[Param]] | None:
+    """Key and parameters, read line by line."""
     found: list[Param] = []
     path: list[str] = []
     paths: set[tuple[str, ...]] = set()
+    items: list[Any] | None = None
     opened = True
     for line in text.removesuffix("\n").split("\n"):
         match = _LINE.fullmatch(line)
         if match is None:
-            return None
+            item = _ITEM.fullmatch(line)
+            # Our own lists stand under their key, and hold what has no keys of its own.
+            if item is None or not path or len(item[1]) != _INDENT * (len(path) - 1) or not (opened or items):
+                return None
+            items, opened = [*(items or ()), _plain_scalar(item[2])], False
+            continue
+        if items:
+            found.append(_param(".".join(path), items))
+            items = None
         indent, key, value = match.groups()
         depth, odd = divmod(len(indent), _INDENT)
         # Below a key without a value stands something; below one with a value nothing; and one key is on top.
@@ -104,13 +138,19 @@ def _plain(text: str) -> tuple[str, list[Param]] | None:
         opened = value is None
         if value is not None:
             found.append(_scalar(".".join(path), value))
+    if items:
+        found.append(_param(".".join(path), items))
     return None if opened else (path[0], found)
 
 
 @lru_cache(8192)
 def _scalar(key: str, text: str) -> Param:
+    return _param(key, _plain_scalar(text))
+
+
+def _plain_scalar(text: str) -> Any:
     if text[0] == "'":
-        return _param(key, text[1:-1])
+        return text[1:-1]
     if text[0] in "{[":
-        return _param(key, {} if text == "{}" else [])
-    return _param(key, plain_value(text, ""))
+        return {} if text == "{}" else []
+    return plain_value(text, "")

@@ -150,7 +150,7 @@ def test_damaged_runs_are_rows_that_say_why(workspace: Path, metadata: SqliteMet
     assert told["run_0003"].reason == "there is a file where the run's directory should be"
     assert told["run_0002"].reason == "run.json is missing or damaged"
     assert "its name is not that of a run" in (told["run_0001 (copy)"].reason or "")
-    assert "cannot be looked at" in (told["run_0004"].reason or "")
+    assert "a link to nowhere" in (told["run_0004"].reason or "")
     assert told[torn.path.name].reason == "state.json is damaged"
     noise = told[noisy.path.name]
     assert noise.status == "finished"
