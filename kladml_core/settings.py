@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import types
-import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kladml_core.errors import ConfigError
-
 if TYPE_CHECKING:
-    from kladml_core.config.load import Document, KeyPath
+    from kladml_core.config.load import Document
 
 FILE_NAME = "kladml.yaml"
 PREFIX = "KLADML_"
@@ -203,18 +197,35 @@ def with_environment(document: Document, environ: Mapping[str, str]) -> Document
     Raises:
         ConfigError: a value that begins like YAML and is none.
     """
-    from kladml_core.config.load import parse_value, with_value
+    from kladml_core.config.load import with_value
 
     for variable in sorted(environ):
         parts = tuple(part.lower() for part in variable.removeprefix(PREFIX).split("__"))
         if not variable.startswith(PREFIX) or len(parts) < 2:
             continue
-        text = environ[variable]
-        # A theme may be called 2024: where text is wanted, the variable's text is the value.
-        wanted = type_of_key(parts)
-        value = text if wanted is str else parse_value(text, f"${variable}")
+        value = value_of_text(parts, environ[variable], f"${variable}")
         document = with_value(document, parts, value, f"${variable}")
     return document
+
+
+def value_of_text(parts: Sequence[str], text: str, source: str) -> Any:
+    """What a setting's value is that was said outside of a file: YAML, or the very text where text is wanted.
+
+    Args:
+        parts: the setting's key, in parts.
+        text: what was said.
+        source: where, for messages.
+
+    Raises:
+        ConfigError: it begins like YAML and is none.
+    """
+    from kladml_core.config.load import parse_value
+
+    wanted = type_of_key(parts)
+    if wanted is str:
+        return text  # a theme may be called 2024
+    value = parse_value(text, source)
+    return text if wanted == str | None and not isinstance(value, str | None) else value
 
 
 def check_settings(document: Document, root: Path) -> Settings:
@@ -223,155 +234,25 @@ def check_settings(document: Document, root: Path) -> Settings:
     Raises:
         ConfigError: the first unknown key or wrong value, with its place and a suggestion.
     """
+    from kladml_core.config.setting_checks import checked_section, unknown_key, wrong_value
+
     sections: dict[str, Any] = {}
     for name, values in document.data.items():
         if name not in SECTIONS:
-            raise _unknown(document, (name,), list(SECTIONS), "kladml.yaml")
+            raise unknown_key(document, (name,), list(SECTIONS), "kladml.yaml")
         if values is None:
             continue
         if not isinstance(values, dict):
-            raise _wrong(document, (name,), values, "a mapping of keys to values")
-        sections[name] = _section(document, (name,), SECTIONS[name], values)
+            raise wrong_value(document, (name,), values, "a mapping of keys to values")
+        sections[name] = checked_section(document, (name,), SECTIONS[name], values)
     return Settings(root=root, **sections)
 
 
 def type_of_key(parts: Sequence[str]) -> Any:
     """The type of the setting under a dotted key's parts; None where there is no such setting."""
+    from kladml_core.config.setting_checks import types_of
+
     wanted: Any = SECTIONS.get(parts[0])
     for part in parts[1:]:
-        wanted = _types(wanted).get(part) if isinstance(wanted, type) and dataclasses.is_dataclass(wanted) else None
+        wanted = types_of(wanted).get(part) if isinstance(wanted, type) and dataclasses.is_dataclass(wanted) else None
     return wanted
-
-
-def _section(document: Document, path: KeyPath, kind: Any, values: dict[str, Any]) -> Any:
-    known = {entry.name: entry for entry in dataclasses.fields(kind)}
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        below = (*path, key)
-        if key not in known:
-            raise _unknown(document, below, list(known), ".".join(map(str, path)))
-        # `key:` with nothing after it means the default.
-        if value is not None:
-            found[key] = _checked(document, below, value, _types(kind)[key], known[key].metadata)
-    return kind(**found)
-
-
-def _checked(document: Document, path: KeyPath, value: Any, wanted: Any, limits: Mapping[str, Any]) -> Any:
-    """`value` in the type that the setting has, or a ConfigError."""
-    if wanted == int | tuple[str, ...] | None:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return _checked(document, path, value, int, limits)
-        if not isinstance(value, list):
-            raise _wrong(document, path, value, "a whole number, or a list of the UUIDs of GPUs")
-        return _checked(document, path, value, tuple[str, ...], limits)
-    if isinstance(wanted, type) and dataclasses.is_dataclass(wanted):
-        if not isinstance(value, dict):
-            raise _wrong(document, path, value, "a mapping of keys to values")
-        return _section(document, path, wanted, value)
-    if wanted == Mapping[str, Any]:
-        if not isinstance(value, dict):
-            raise _wrong(document, path, value, "a mapping of names to values")
-        _refuse_secrets(document, path, value)
-        return types.MappingProxyType(dict(value))
-    if wanted is bool:
-        if not isinstance(value, bool):
-            raise _wrong(document, path, value, "true or false")
-        return value
-    if wanted is int:
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise _wrong(document, path, value, "a whole number")
-        least, most = limits.get("least", value), limits.get("most", value)
-        if not least <= value <= most:
-            raise _wrong(document, path, value, f"from {least} to {most}" if "most" in limits else f"at least {least}")
-        return value
-    if wanted == tuple[str, ...]:
-        if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-            raise _wrong(document, path, value, "a list of texts", "Write it in brackets: [data/configs]")
-        return tuple(value)
-    if wanted == Mapping[str, str]:
-        if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-            raise _wrong(document, path, value, "a mapping of text to text", "Write it as {command: key}")
-        return types.MappingProxyType(dict(value))
-    if not isinstance(value, str) or not value:
-        raise _wrong(document, path, value, "text")
-    _refuse_password(document, path, value)
-    options = limits.get("options")
-    if options and value not in options:
-        close = get_close_matches(value, options, n=1)
-        hint = f"Did you mean {close[0]}?" if close else None
-        raise _wrong(document, path, value, f"one of {', '.join(options)}", hint)
-    if "pattern" in limits and not re.fullmatch(limits["pattern"], value):
-        raise _wrong(document, path, value, limits["say"])
-    return value
-
-
-def _refuse_secrets(document: Document, path: KeyPath, values: Mapping[Any, Any]) -> None:
-    """Raises where a file holds what belongs into the environment; a variable may say it."""
-    from kladml_core.config.secrets import is_secret_name
-
-    for key, value in values.items():
-        below = (*path, key)
-        place = document.place(below)
-        if isinstance(value, dict):
-            _refuse_secrets(document, below, value)
-        # `token_file: /run/secrets/s3` says where the secret is, not what it is.
-        elif is_secret_name(str(key)) and not str(key).endswith(("_file", "_path")) and place.line is not None:
-            raise ConfigError(
-                f"{'.'.join(map(str, below))} is a secret, which has no place in a file that is shared and recorded",
-                hint="Keep it in the environment or in a file that the backend reads, e.g. AWS_SECRET_ACCESS_KEY",
-                file=place.file,
-                line=place.line,
-                column=place.column,
-            )
-        elif isinstance(value, str):
-            _refuse_password(document, below, value)
-
-
-def _refuse_password(document: Document, path: KeyPath, text: str) -> None:
-    from kladml_core.config.secrets import mask
-
-    place = document.place(path)
-    if place.line is not None and mask(text) != text:
-        variable = PREFIX + "__".join(str(part).upper() for part in path)
-        raise ConfigError(
-            f"{'.'.join(map(str, path))} has a password in it, which has no place in a file that is shared",
-            hint=f"Set {variable} in the environment, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
-            file=place.file,
-            line=place.line,
-            column=place.column,
-        )
-
-
-def _unknown(document: Document, path: KeyPath, known: list[str], where: str) -> ConfigError:
-    name = str(path[-1])
-    close = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    homes = [section for section, kind in SECTIONS.items() if name in _types(kind) and section != where]
-    if close:
-        hint = f"Did you mean {close[0]}?"
-    elif homes:
-        hint = f"Did you mean {homes[0]}.{name}?"
-    else:
-        hint = f"The keys are {', '.join(known)}"
-    place = document.place(path, key=True)
-    return ConfigError(
-        f"{name!r} is no key of {where}", hint=hint, file=place.file, line=place.line, column=place.column
-    )
-
-
-def _wrong(document: Document, path: KeyPath, value: Any, wanted: str, hint: str | None = None) -> ConfigError:
-    from kladml_core.config.load import describe, dotted
-
-    place = document.place(path)
-    return ConfigError(
-        f"{dotted(path)} must be {wanted}, not {describe(value)}",
-        hint=hint,
-        file=place.file,
-        line=place.line,
-        column=place.column,
-    )
-
-
-@cache
-def _types(kind: Any) -> dict[str, Any]:
-    """The type of each setting of a section."""
-    return typing.get_type_hints(kind)

@@ -12,7 +12,17 @@ import typer
 from kladml_core.errors import ConfigError, ExitCode
 from kladml_core.runs.plain import inert
 from kladml_core.workspace.choose import choose_config, choose_workspace
-from kladml_tui import cli_compare, cli_configs, cli_list, cli_note, cli_notices, cli_prune, cli_runs, cli_stop
+from kladml_tui import (
+    cli_compare,
+    cli_configs,
+    cli_list,
+    cli_note,
+    cli_notices,
+    cli_prune,
+    cli_runs,
+    cli_settings,
+    cli_stop,
+)
 from kladml_tui.cli_datasets import dataset_commands
 from kladml_tui.cli_projects import project_commands
 from kladml_tui.cli_queue import queue_commands
@@ -30,7 +40,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 config_commands = typer.Typer(
-    help="Configs of runs.", invoke_without_command=True, add_completion=False, rich_markup_mode=None
+    help="Configs of runs, and the settings of the workspace.",
+    invoke_without_command=True,
+    add_completion=False,
+    rich_markup_mode=None,
 )
 app.add_typer(config_commands, name="config")
 cli_list.add_commands(app)
@@ -151,10 +164,11 @@ def themes(json: Json = False) -> None:
 
 @config_commands.callback()
 def config_help(context: typer.Context) -> None:
-    """Configs of runs."""
+    """Configs of runs, and the settings of the workspace."""
     if context.invoked_subcommand is None:
         print(inert(context.get_help(), newlines=True), file=sys.stderr)
         raise typer.Exit(ExitCode.BAD_TEXT)
 
 
 cli_configs.add_commands(config_commands)
+cli_settings.add_commands(config_commands)
