@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kladml_core.config.import_file import import_file
+from kladml_core.config.secrets import mask
 from kladml_core.errors import ConfigError, KladMLError, UnusableError
 from kladml_core.interfaces import (
     ConfigInterface,
@@ -161,7 +162,8 @@ def _make(kind: Kind, name: str, settings: Settings, given: tuple[Any, ...], opt
     except KladMLError:
         raise
     except Exception as error:  # a backend is somebody else's code
-        raise UnusableError(f"{name} cannot be made: {type(error).__name__}: {error}", **place) from error
+        told = mask(f"{name} cannot be made: {type(error).__name__}: {error}")
+        raise UnusableError(told, **place) from error
 
 
 def _import(kind: Kind, name: str, root: Path, place: Mapping[str, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from kladml_core.config.document import Document, KeyPath
 
 HIDDEN = "***"
+_LEAST = 8
 _NAME = re.compile(r"pass(word|wd|phrase)?$|secret|token|api_?key|access_?key|private_?key|credential", re.IGNORECASE)
 # `token_file: /run/secrets/s3` says where the secret is, not what it is.
 _POINTER = re.compile(r"_(file|path|dir)$", re.IGNORECASE)
@@ -24,8 +26,12 @@ def is_secret_name(name: str) -> bool:
 
 
 def mask(text: str) -> str:
-    """The text with passwords in URLs hidden."""
-    return _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
+    """The text with passwords in URLs hidden, and the values of this process's variables that are named as secrets."""
+    for name, value in os.environ.items():
+        # A short one is a switch, such as TOKENIZERS_PARALLELISM=false.
+        if len(value) >= _LEAST and value in text and is_secret_name(name):
+            text = text.replace(value, HIDDEN)
+    return _without_passwords(text)
 
 
 def hidden(name: str, value: Any) -> Any:
@@ -39,17 +45,6 @@ def hidden(name: str, value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [hidden(name, item) for item in value]
     return mask(value) if isinstance(value, str) else value
-
-
-def secrets_in(values: Mapping[Any, Any]) -> set[str]:
-    """The texts in nested values that are secrets by their names."""
-    found: set[str] = set()
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found |= secrets_in(value)
-        elif isinstance(value, str) and value and is_secret_name(str(key)):
-            found.add(value)
-    return found
 
 
 def refuse_secrets(document: Document, path: KeyPath, value: Any) -> None:
@@ -69,7 +64,7 @@ def refuse_secrets(document: Document, path: KeyPath, value: Any) -> None:
     place = document.place(path)
     name = ".".join(map(str, path))
     named = value is not None and not isinstance(value, bool) and is_secret_name(str(path[-1]))
-    if place.line is None or not (named or (isinstance(value, str) and mask(value) != value)):
+    if place.line is None or not (named or (isinstance(value, str) and _without_passwords(value) != value)):
         return
     variable = "KLADML_" + "__".join(str(part).upper() for part in path)
     raise ConfigError(
@@ -79,6 +74,10 @@ def refuse_secrets(document: Document, path: KeyPath, value: Any) -> None:
         line=place.line,
         column=place.column,
     )
+
+
+def _without_passwords(text: str) -> str:
+    return _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
 
 
 def _usual(path: KeyPath) -> str:

@@ -61,7 +61,9 @@ def _checked(document: Document, path: KeyPath, value: Any, wanted: Any, limits:
             raise wrong_value(document, path, value, "a whole number")
         least, most = limits.get("least", value), limits.get("most", value)
         if not least <= value <= most:
-            raise wrong_value(document, path, value, f"from {least} to {most}" if "most" in limits else f"at least {least}")
+            raise wrong_value(
+                document, path, value, f"from {least} to {most}" if "most" in limits else f"at least {least}"
+            )
         return value
     if wanted == tuple[str, ...]:
         if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):

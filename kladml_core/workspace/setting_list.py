@@ -120,7 +120,7 @@ def _below(document: Document, path: KeyPath, value: Any) -> Iterator[Setting]:
 
 def _origin(document: Document, path: KeyPath) -> tuple[str, str | None]:
     # `key:` with nothing after it, or none at all, means the default, but not among a backend's own options.
-    known = document.get(path[:-1], {})
+    known = document.get(path[:-1]) or {}
     if document.get(path) is None and (path[-1] not in known or type_of_key([str(part) for part in path]) is not None):
         return "default", None
     place = document.place(path, key=True)
