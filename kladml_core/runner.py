@@ -133,6 +133,7 @@ class ExperimentRunner:
         from kladml_core.inprocess.attempt import claim, listening
         from kladml_core.inprocess.plan import Arguments, make_plan
         from kladml_core.inprocess.surroundings import look_around
+        from kladml_core.runs import uploads
         from kladml_core.runs.notices import listen
         from kladml_core.tracking.outbox import enlist, refusal
         from kladml_core.workspace.init import init_workspace
@@ -167,6 +168,8 @@ class ExperimentRunner:
         listen(attempt.run, attempt.number, root)
         if tracker is None:
             enlist(attempt.run, attempt.number, root)
+        if storage is None:
+            uploads.enlist(attempt.run, attempt.number, root)
         with listening(plan.config.training.grace_seconds) as signals:
             return self._attempt(plan, attempt, storage, publisher, tracker, signals, around, callbacks)
 

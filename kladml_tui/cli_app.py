@@ -15,6 +15,7 @@ from kladml_core.workspace.choose import choose_config, choose_workspace
 from kladml_tui import (
     cli_compare,
     cli_configs,
+    cli_fetch,
     cli_list,
     cli_note,
     cli_notices,
@@ -53,6 +54,7 @@ app.command("stop")(cli_stop.stop)
 cli_compare.add_commands(app)
 cli_prune.add_commands(app)
 cli_notices.add_commands(app)
+cli_fetch.add_commands(app)
 app.command("sync")(sync)
 app.add_typer(queue_commands, name="queue")
 app.add_typer(dataset_commands, name="datasets")

@@ -97,6 +97,9 @@ def resume(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a schedule key. May be repeated.")
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return once the worker runs.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Although a fetched run may be live where it came from, or went on there.")
+    ] = False,
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
@@ -108,7 +111,7 @@ def resume(
     root = choose_workspace(workspace or above(context))
     code = start_and_follow(
         lambda: find(context, run, workspace),
-        lambda directory: resume_run(directory, workspace=root, overrides=overrides or []),
+        lambda directory: resume_run(directory, workspace=root, overrides=overrides or [], force=force),
         partial(make_console, json=json),
         detach=detach,
     )

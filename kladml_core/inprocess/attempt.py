@@ -23,10 +23,13 @@ from kladml_core.errors import ConfigError, ExitCode, NothingToResumeError, Unus
 from kladml_core.inprocess.plan import Plan
 from kladml_core.runs import provenance
 from kladml_core.runs.checkpoint_list import list_checkpoints
+from kladml_core.runs.elsewhere import refuse_if_live_elsewhere
 from kladml_core.runs.files import write_json, write_text_atomic
 from kladml_core.runs.ref import find_run
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import read_status
+from kladml_core.runs.uploads import store_of
+from kladml_core.settings import find_workspace, load_settings
 from kladml_core.training.failures import describe
 from kladml_core.training.signals import StopSignals
 from kladml_core.workspace.descriptions import bring_back
@@ -222,6 +225,8 @@ def _require_resumable(run: RunDirectory, plan: Plan, text: str) -> int | None:
             f"{run.reference} cannot be resumed with another {', '.join(key for key, _, _ in changes)} ({told})",
             hint="start a new run",
         )
+    workspace = find_workspace(run.path)
+    refuse_if_live_elsewhere(run, lambda: store_of(load_settings(workspace)) if workspace is not None else None)
     return status.attempt
 
 

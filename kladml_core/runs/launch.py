@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from kladml_core.config.load import Document, read, with_overrides
 from kladml_core.errors import ConfigError, KladMLError, NothingToResumeError, UnusableError
 from kladml_core.runs.checkpoint_list import list_checkpoints
+from kladml_core.runs.elsewhere import refuse_if_live_elsewhere
 from kladml_core.runs.files import write_text_atomic
 from kladml_core.runs.machine_checks import check_disk, check_folders, check_run_folder
 from kladml_core.runs.machines import join, joins, require_free_rendezvous
@@ -24,6 +25,7 @@ from kladml_core.runs.recorded_place import with_present_names
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.start import start_attempt
 from kladml_core.runs.status import RunStatus, read_status
+from kladml_core.runs.uploads import store_of
 from kladml_core.settings import Settings, load_settings
 from kladml_core.workspace.data_files import changed_since, look_at_data
 from kladml_core.workspace.places import name_warnings
@@ -117,8 +119,10 @@ def launch(plan: Plan) -> RunDirectory:
     return run
 
 
-def resume(run: RunDirectory, *, workspace: Path, overrides: Sequence[str] = ()) -> RunDirectory:
+def resume(run: RunDirectory, *, workspace: Path, overrides: Sequence[str] = (), force: bool = False) -> RunDirectory:
     """Starts the next attempt of a run from its newest checkpoint; the run keeps its name and its curves.
+
+    Arguments as `prepare_resume`.
 
     Raises:
         NothingToResumeError, ConfigError: as `prepare_resume`.
@@ -129,7 +133,7 @@ def resume(run: RunDirectory, *, workspace: Path, overrides: Sequence[str] = ())
         plan = _plan(with_overrides(read(run.config), overrides), workspace, run.config, overrides)
         if joins(plan):
             return join(plan, run)
-    plan, ended = prepare_resume(run, workspace=workspace, overrides=overrides)
+    plan, ended = prepare_resume(run, workspace=workspace, overrides=overrides, force=force)
     check_run_folder(run)
     check_disk(plan.settings, plan.config, run)
     require_free_rendezvous(plan)
@@ -145,11 +149,14 @@ def resume(run: RunDirectory, *, workspace: Path, overrides: Sequence[str] = ())
     return run
 
 
-def prepare_resume(run: RunDirectory, *, workspace: Path, overrides: Sequence[str] = ()) -> tuple[Plan, int | None]:
+def prepare_resume(
+    run: RunDirectory, *, workspace: Path, overrides: Sequence[str] = (), force: bool = False
+) -> tuple[Plan, int | None]:
     """Checks that a run can go on, and with which config; writes nothing.
 
     Args:
         overrides: changes to the recorded config. Keys that make the run what it is are refused.
+        force: goes on with a fetched run although it may be live where it came from, or has gone on there.
 
     Returns:
         the plan, and the attempt that was found ended.
@@ -157,7 +164,7 @@ def prepare_resume(run: RunDirectory, *, workspace: Path, overrides: Sequence[st
     Raises:
         NothingToResumeError: it is finished with nothing left to train, or has no checkpoint.
         ConfigError: an override is wrong, or changes what the run is.
-        UnusableError: it is live, or its identity is damaged.
+        UnusableError: it is live, here or where it was fetched from, or its identity is damaged.
     """
     status = _settled(run)
     if status.status == "damaged" and run.read_run() is None:
@@ -177,6 +184,8 @@ def prepare_resume(run: RunDirectory, *, workspace: Path, overrides: Sequence[st
     document = with_overrides(recorded, overrides)
     plan = _plan(document, workspace, run.config, overrides)
     _refuse_other_identity(_resolve(recorded, workspace, plan.settings), plan.config, run)
+    if not force:
+        refuse_if_live_elsewhere(run, lambda: store_of(plan.settings))
     changed = changed_since((run.read_run() or {}).get("fingerprints"), plan.fingerprints)
     told = tuple(f"the data {name!r} is no longer what this run was made with" for name in changed)
     return replace(plan, warnings=(*plan.warnings, *told)), status.attempt

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from kladml_core.config.load import dotted, dump
 from kladml_core.errors import UnusableError
-from kladml_core.runs import provenance
+from kladml_core.runs import provenance, uploads
 from kladml_core.runs.files import write_json, write_text_atomic
 from kladml_core.runs.machine_checks import memory_warnings
 from kladml_core.runs.notices import listen
@@ -154,6 +154,7 @@ def start_worker(
     if machine == 0:
         listen(run, attempt, workspace)
         enlist(run, attempt, workspace)
+        uploads.enlist(run, attempt, workspace)
 
 
 def worker_command(run: RunDirectory, attempt: int, plan: Plan) -> list[str]:
