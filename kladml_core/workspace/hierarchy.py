@@ -101,10 +101,11 @@ def rename(data: Path, text: str, to: str) -> Changed:
     """
     old = find_place(data, text)
     wanted = to if "/" in to else "/".join((*old.names[:-1], to))
+    if not to:
+        raise ConfigError("the new name is empty")
     if len(Place.parse(wanted).names) != len(old.names):
-        raise ConfigError(
-            f"{old.key!r} is a {old.kind}, and {to!r} would be none", hint="Write a name of as many parts"
-        )
+        hint = "Write a name, or a reference of as many parts"
+        raise ConfigError(f"{_a(old.kind)} cannot become {wanted!r}", hint=hint)
     new = _new_place(data, wanted)
     if new == old:
         raise UnusableError(f"it is called {old.key!r} already")
@@ -142,7 +143,7 @@ def delete(data: Path, text: str) -> Changed:
         before = _stamps(place, folder)
         _refuse_busy(place, folder, "deleted")
         origin = folder.relative_to(data).as_posix()
-        thing = trash.Thing("0001", origin, place.key, place.names[-1], place.kind, disk_use(folder))
+        thing = trash.Thing("0001", origin, place.key, place.kind, place.kind, disk_use(folder))
         entry = trash.begin(data, [thing])
         target = entry / thing.number
         try:
@@ -171,8 +172,12 @@ def _new_place(data: Path, text: str) -> Place:
             continue  # it may have been made by hand, under a name that we would not give
         fault = name_fault(name)
         if fault:
-            raise ConfigError(f"{name!r} cannot name {'an' if one.kind[0] in 'aeiou' else 'a'} {one.kind}: it {fault}")
+            raise ConfigError(f"{name!r} cannot name {_a(one.kind)}: it {fault}")
     return place
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def _refuse_taken(data: Path, place: Place, instead_of: Place | None = None) -> None:

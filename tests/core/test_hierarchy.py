@@ -143,7 +143,7 @@ def test_an_experiment_may_move_into_another_family_but_never_over_one(data: Pat
     create(data, CNN)
     with pytest.raises(UnusableError, match="already"):
         rename(data, CNN, "vision/letters/cnn")
-    with pytest.raises(ConfigError, match="would be none"):
+    with pytest.raises(ConfigError, match="an experiment cannot become"):
         rename(data, CNN, "vision/letters")
     assert keys(data)[-1] == "vision/letters/cnn"
 
