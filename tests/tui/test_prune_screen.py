@@ -46,7 +46,7 @@ async def test_x_shows_what_goes_y_does_it_and_b_brings_it_back(tmp_path: Path, 
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.workbench)
         await pilot.press("b")
-        await shows(pilot, "Put back what was pruned", name(10))
+        await shows(pilot, "Put back what was moved into the trash", name(10))
         await pilot.press("b")
         await until(pilot, lambda: (run.checkpoints / name(10)).exists() and not entries(workspace / "data"))
         await shows(pilot, "2 things are back")
