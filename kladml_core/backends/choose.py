@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from kladml_core.config.import_file import import_file
 from kladml_core.config.secrets import mask
-from kladml_core.errors import ConfigError, KladMLError, UnusableError
+from kladml_core.errors import ConfigError, KladMLError, NotSupportedError, UnusableError
 from kladml_core.interfaces import (
     ConfigInterface,
     PublisherInterface,
@@ -159,6 +159,8 @@ def _make(kind: Kind, name: str, settings: Settings, given: tuple[Any, ...], opt
         pass  # a class written in C may have no signature to look at
     try:
         return kind_of_backend(*given, **options)
+    except NotSupportedError as error:  # what it needs is not installed: say where it is asked for
+        raise NotSupportedError(error.message, hint=error.hint, **place) from error
     except KladMLError:
         raise
     except Exception as error:  # a backend is somebody else's code

@@ -53,11 +53,12 @@ class YamlConfig(ConfigInterface):
 
         self._read()  # it may have been changed, or broken, since
         try:
-            before = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+            before = self.path.read_bytes().decode("utf-8") if self.path.exists() else ""
             after = set_value(before, str(self.path), key_parts(key), value)
             document = self._checked(parse(after, str(self.path), empty_ok=True))
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_text_atomic(self.path, after)
+            # A link, say into a folder of dotfiles, stays one.
+            write_text_atomic(self.path.resolve(), after)
         except OSError as error:
             raise UnusableError(f"cannot be written: {error.strerror}", file=str(self.path)) from error
         self._document = document

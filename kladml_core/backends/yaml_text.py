@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,6 +41,9 @@ def set_value(text: str, file: str, parts: Sequence[str], value: Any) -> str:
     yaml.Representer = _Representer
     yaml.preserve_quotes = True
     yaml.width = 4096  # a long line is a person's choice
+    # Where a line of dashes begins the document, it stays, and so do the comments above it, which ruamel.yaml drops.
+    start = re.match(r"(\ufeff?(?:[ \t]*(?:#.*)?\r?\n)*)---\s", text)
+    yaml.explicit_start = start is not None
     data = yaml.load(text)
     if data is None:
         # Nothing but comments, which ruamel.yaml would drop.
@@ -53,7 +57,9 @@ def set_value(text: str, file: str, parts: Sequence[str], value: Any) -> str:
     holder[int(parts[-1]) if isinstance(holder, CommentedSeq) else parts[-1]] = _quoted(value)
     stream = io.StringIO()
     yaml.dump(data, stream)
-    written = stream.getvalue()
+    written = (start[1] if start is not None else "") + stream.getvalue()
+    if "\r\n" in text:
+        written = written.replace("\r\n", "\n").replace("\n", "\r\n")
     # ruamel.yaml and our reader may differ in what a text means; the values count more than the comments then.
     return written if parse(written, file, empty_ok=True).data == wanted else dump(wanted)
 

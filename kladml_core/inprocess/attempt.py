@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from kladml_core.backends.run_log import RunLog
 from kladml_core.config.diff import MISSING, diff
 from kladml_core.config.load import dump, read
+from kladml_core.config.secrets import mask
 from kladml_core.errors import ConfigError, ExitCode, NothingToResumeError, UnusableError
 from kladml_core.inprocess.plan import Plan
 from kladml_core.runs import provenance
@@ -149,6 +150,7 @@ class Ending:
             os._exit(code)
 
     def _tell(self, message: str, level: str) -> None:
+        message = mask(message)  # a tracker or a storage may repeat what it was given
         with self._telling:
             if not self._over:
                 self._log.event("log", level=level, message=message)
@@ -169,7 +171,7 @@ class Ending:
         return True
 
     def _write_traceback(self, error: BaseException) -> None:
-        text = "".join(traceback.format_exception(error))
+        text = mask("".join(traceback.format_exception(error)))
         try:
             with self._log.run.console_log.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(text)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kladml_core.config.secrets import mask
 from kladml_core.errors import ExitCode, KladMLError
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -37,7 +38,7 @@ class Failure:
 def describe(error: BaseException) -> Failure:
     """What to tell of an exception."""
     if isinstance(error, KladMLError):
-        return Failure(error.message, error.exit_code, error.file, error.line, error.column, error.hint)
+        return Failure(mask(error.message), error.exit_code, error.file, error.line, error.column, error.hint)
     place = user_place(error)
     file, line = place if place is not None else (None, None)
     if is_out_of_memory(error):
@@ -99,7 +100,7 @@ def _library_folders() -> list[Path]:
 
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else "no message"
+    return mask(lines[0]) if lines else "no message"  # libraries tell the address with the password in it
 
 
 def _hint(place: tuple[str, int] | None) -> str:
@@ -119,5 +120,5 @@ def print_traceback(error: BaseException) -> None:
         while frames is not None and not _is_users(frames.tb_frame.f_code.co_filename):
             frames = frames.tb_next
     if shown_error is not None:
-        traceback.print_exception(type(shown_error), shown_error, frames, file=sys.stderr)
+        sys.stderr.write(mask("".join(traceback.format_exception(type(shown_error), shown_error, frames))))
     sys.stderr.flush()

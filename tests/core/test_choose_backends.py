@@ -9,7 +9,7 @@ import pytest
 
 from kladml_core.backends import ConsolePublisher, LocalStorage, S3Storage
 from kladml_core.backends.choose import make_publisher, make_storage, make_tracker
-from kladml_core.errors import ConfigError, UnusableError
+from kladml_core.errors import ConfigError, NotSupportedError, UnusableError
 from kladml_core.settings import load_settings
 
 MINE = """
@@ -72,6 +72,13 @@ def test_a_local_root_is_resolved_against_the_workspace(lab: Path, monkeypatch: 
 def test_s3_takes_its_options(lab: Path) -> None:
     text = "storage: {backend: s3, options: {endpoint_url: 'http://127.0.0.1:1', region: x}}"
     assert isinstance(make_storage(_settings(lab, text)), S3Storage)
+
+
+def test_a_backend_whose_extra_is_not_installed_says_how_to_get_it(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "boto3", None)  # as where it was never installed
+    with pytest.raises(NotSupportedError, match="pip install 'kladml-tui\\[s3\\]'") as caught:
+        make_storage(_settings(lab, "storage:\n  backend: s3"))
+    assert caught.value.location == f"{lab / 'kladml.yaml'}:2:12"
 
 
 def test_none_is_nobody(lab: Path) -> None:

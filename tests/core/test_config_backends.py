@@ -106,6 +106,37 @@ def test_the_file_with_all_defaults_changes_in_one_line_only(tmp_path: Path) -> 
     ]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# c\r\nui:\r\n  fps: 5\r\n  theme: a  # x\r\n",
+        "---\n# c\nui:\n  fps: 5\n",
+        "# c\n---\nui:\n  fps: 5\n# tail\n\n# more\n",
+        "workspace:\n    configs:\n      - a\n      - b\n\n\nui:\n    fps: 5\n",
+        "workspace:\n  configs:\n  - a\n  - b\nui:\n  fps: 5\n",
+        "notices:\n  command: |\n    a b\n    c\nui:\n  fps: 5\n",
+        'workspace:\n  name: &n lab\nstorage:\n  bucket: *n\n"ui":\n  fps: 5\n',
+        "storage: {prefix: 'yes', options: {a: 010, b: 1e3, c: 0o17, d: 1_000, e: 2001-01-01}}\nui: {fps: 5}\n",
+    ],
+)
+def test_whatever_a_person_wrote_around_a_value_stays(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "kladml.yaml"
+    file.write_bytes(text.encode())
+    YamlConfig(file, environ={}).set("ui.fps", 9)
+    assert file.read_bytes().decode() == text.replace("fps: 5", "fps: 9")
+
+
+def test_a_link_to_a_file_elsewhere_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "dotfiles").mkdir()
+    real = tmp_path / "dotfiles" / "lab.yaml"
+    real.write_text("ui: {fps: 5}\n")
+    real.chmod(0o640)
+    (tmp_path / "kladml.yaml").symlink_to("dotfiles/lab.yaml")
+    YamlConfig(tmp_path / "kladml.yaml", environ={}).set("ui.fps", 9)
+    assert (tmp_path / "kladml.yaml").is_symlink()
+    assert real.read_text() == "ui: {fps: 9}\n" and real.stat().st_mode & 0o777 == 0o640
+
+
 @pytest.mark.parametrize("text", [None, "", "# only words\n", "ui:\n"])
 def test_a_file_that_holds_nothing_takes_a_value(text: str | None, tmp_path: Path) -> None:
     file = tmp_path / "new" / "kladml.yaml"

@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from secrets import token_hex
 
+import pytest
+
+from kladml_core import ExperimentRunner
+from kladml_core.backends import ConsolePublisher, LocalStorage
 from kladml_core.runs import background
 from kladml_core.runs.status import read_status
+from tests.core.runner_workspace import TRAINING, Net, table
 from tests.system.command import kladml
 from tests.system.training import only_run, write_config
 from tests.waiting import wait_for
@@ -20,14 +25,17 @@ SECRETS = {
     "MLFLOW_TRACKING_USERNAME": f"{HUSH}-3",
     "MLFLOW_TRACKING_PASSWORD": f"{HUSH}-4",
     "MLFLOW_TRACKING_TOKEN": f"{HUSH}-5",
+    "KLADML_TRACKER__BACKEND": "mine:Tracker",
     "KLADML_TRACKER__URI": f"http://me:{HUSH}-6@tracker.example.org/api",
     "KLADML_STORAGE__OPTIONS__SECRET_KEY": f"{HUSH}-7",
     "KLADML_STORAGE__OPTIONS__PROXY": f"http://me:{HUSH}-8@proxy.example.org",
 }
 BACKENDS = '''
 """A tracker whose server is away at first, and a storage; their errors tell what they were given, as many do."""
+import os
 from pathlib import Path
 
+from kladml_core.backends import LocalStorage
 from kladml_core.interfaces import StorageInterface, TrackerInterface
 
 HERE = Path(__file__).parent
@@ -57,26 +65,30 @@ class Tracker(TrackerInterface):
 
 class Storage(StorageInterface):
     def __init__(self, secret_key, proxy):
+        self.files = LocalStorage(HERE / "stored")
         self.told = f"{secret_key} is not taken by {proxy}"
 
     def upload_file(self, local_path, bucket, key):
-        (HERE / "stored").touch()
-        raise ConnectionError(self.told)
+        if not (HERE / "stored").exists():
+            (HERE / "stored").mkdir()
+            raise ConnectionError(self.told)
+        return self.files.upload_file(local_path, bucket, key)
 
     def download_file(self, bucket, key, local_path):
-        raise ConnectionError(self.told)
+        return self.files.download_file(bucket, key, local_path)
 
     def list_files(self, bucket, prefix=""):
-        raise ConnectionError(self.told)
+        return self.files.list_files(bucket, prefix)
+
+
+def load():
+    raise ConnectionError(f"{os.environ['AWS_SECRET_ACCESS_KEY']} is not taken by {os.environ['KLADML_TRACKER__URI']}")
 '''
 
 
 def test_no_secret_is_kept_of_a_run(workspace: Path) -> None:
-    (workspace / "mine.py").write_text(BACKENDS)
-    (workspace / "kladml.yaml").write_text("tracker: {backend: mine:Tracker}\nstorage: {backend: mine:Storage}\n")
-    config = write_config(workspace, epochs=1)
-    environ = {**SECRETS, "KLADML_TRACKER__BACKEND": "mine:Tracker"}
-    done = kladml("--run", config, cwd=workspace, **environ)
+    config = _lab(workspace)
+    done = kladml("--run", config, cwd=workspace, **SECRETS)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     run = only_run(workspace)
@@ -85,11 +97,57 @@ def test_no_secret_is_kept_of_a_run(workspace: Path) -> None:
     for kind in ("sync", "uploads"):
         wait_for(lambda kind=kind: background.holder(workspace / "data", kind) is None, 60, f"{kind} does not end")
     assert int((workspace / "reached").read_text()) == len(SECRETS["KLADML_TRACKER__URI"])
+    assert list((workspace / "stored").rglob("run.json"))
 
     for words in (("config", "show"), ("config", "show", "--json"), ("sync",), ("show", run.reference)):
-        said += kladml(*words, cwd=workspace, **environ).stdout
-    found = [path for path in workspace.rglob("*") if path.is_file() and HUSH.encode() in path.read_bytes()]
-    assert found == [] and not (workspace / "leaked").exists()
+        said += kladml(*words, cwd=workspace, **SECRETS).stdout
+    assert _with_secrets(workspace) == [] and not (workspace / "leaked").exists()
     assert HUSH not in said and "***" in said
-    # The grep looks at what a run records: it is there, without the secrets.
+    # The grep looks at what tells of them: the names of the variables, and the errors without the secrets.
     assert b"MLFLOW_TRACKING_TOKEN" in (run.path / "attempts" / "001" / "attempt.json").read_bytes()
+    for kind in ("sync", "uploads"):
+        assert "***" in background.log_file(workspace / "data", kind).read_text()
+
+
+def test_no_secret_is_kept_of_a_failure(workspace: Path) -> None:
+    config = _lab(workspace)
+    environ = {**SECRETS, "KLADML_TRACKER__BACKEND": "none", "KLADML_STORAGE__UPLOAD__ARTIFACTS": "false"}
+    done = kladml("--run", config, "--set", "data.target=mine:load", cwd=workspace, **environ)
+    assert done.returncode == 3
+    told = done.stdout + done.stderr + only_run(workspace).console_log.read_text()
+    assert "*** is not taken by" in told and "Traceback" in told
+    assert HUSH not in told and _with_secrets(workspace) == []
+
+
+def test_no_secret_is_kept_of_a_run_in_process(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _lab(workspace)
+    monkeypatch.chdir(workspace)
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+
+    class Refusing(ConsolePublisher, LocalStorage):
+        def publish(self, channel: str, message: object) -> None:
+            raise ConnectionError(f"{SECRETS['KLADML_TRACKER__URI']} does not answer")
+
+        def upload_file(self, local_path: str, bucket: str, key: str) -> str:
+            raise ConnectionError(f"{SECRETS['AWS_SECRET_ACCESS_KEY']} is not taken")
+
+    refusing = Refusing()
+    monkeypatch.setenv("KLADML_TRACKER__BACKEND", "none")
+    result = ExperimentRunner(publisher=refusing, storage=refusing).run(
+        model_class=Net, train_data=table(), experiment_name="short", training_config={**TRAINING, "max_epochs": 1}
+    )
+    assert result.status == "finished"
+    events = only_run(workspace).events.read_text()
+    assert "does not answer" in events and "*** is not taken" in events
+    assert _with_secrets(workspace) == []
+
+
+def _lab(workspace: Path) -> Path:
+    (workspace / "mine.py").write_text(BACKENDS)
+    (workspace / "kladml.yaml").write_text("tracker: {backend: mine:Tracker}\nstorage: {backend: mine:Storage}\n")
+    return write_config(workspace, epochs=1)
+
+
+def _with_secrets(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and HUSH.encode() in path.read_bytes()]
