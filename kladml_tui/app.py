@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from kladml_tui.screens.editor import ConfigEditor
     from kladml_tui.view_state import ViewState
 
-LOOK_SECONDS = 2.0
-"""Between two looks at the names in the workspace."""
+LOOK_SECONDS = 1.0
+"""Between two looks at the workspace: at its names, and at live runs."""
+LOOK_SHARE, LOOK_CEILING = 5.0, 8.0
+"""A look that takes long is made again after so many times as long, or after so many seconds."""
 WHOLE_LOOKS = 15
 """Each so manieth look takes in every run, for what others did to runs that had ended."""
 
@@ -154,6 +157,7 @@ class KladMLApp(App[None]):
         projects = self.settings.data / "projects"
         round_number = 0
         while True:
+            begin = time.monotonic()
             look = await asyncio.to_thread(census.names)
             if round_number == 0 or not look.complete:
                 self.workbench.show_look(look)
@@ -172,7 +176,9 @@ class KladMLApp(App[None]):
             round_number += 1
             self._looking.clear()
             try:
-                await asyncio.wait_for(self._looking.wait(), LOOK_SECONDS)
+                # Of very many runs on a slow disk, looking is not to take all the time there is.
+                pause = min(max(LOOK_SECONDS, LOOK_SHARE * (time.monotonic() - begin)), LOOK_CEILING)
+                await asyncio.wait_for(self._looking.wait(), pause)
             except TimeoutError:
                 pass
 
@@ -263,7 +269,7 @@ class KladMLApp(App[None]):
         """Ends the threads."""
         self._changes.close()
         if self._census is not None:
-            self._census.closed = True
+            await asyncio.to_thread(self._census.close)
         await asyncio.to_thread(self.monitor.close)
 
     @on(Worker.StateChanged)

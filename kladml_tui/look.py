@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+_FEW = 400
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -65,6 +67,14 @@ class Look:
     """Keys of the projects, families and experiments that are archived."""
     titles: Mapping[str, str] = field(default_factory=dict)
     """Of those that have one, by their keys."""
+
+    @property
+    def busy(self) -> str:
+        """How far looking is, while it is not complete."""
+        if self.complete:
+            return ""
+        total = sum(len(one.runs) for one in self.experiments)
+        return f"{len(self.states):,} of {total:,} runs read" if total > _FEW else "looking…"
 
     @property
     def live(self) -> tuple[str, ...]:

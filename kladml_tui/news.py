@@ -44,7 +44,7 @@ class News:
         self._bell = bell
         self._rang = -BELL_SECONDS
         self._opened = time.time()
-        self._said: set[tuple[str, Any]] = set()
+        self._said: set[tuple[Any, ...]] = set()
 
     def take(
         self,
@@ -74,10 +74,13 @@ class News:
     def _is_new(self, event: Mapping[str, Any], states: Mapping[str, RunState], seen: RunSnapshot | None) -> bool:
         if seen is not None and seen.status.attempt != event.get("attempt", seen.status.attempt):
             return False
-        if event["kind"] in _ENDS:
-            known = states.get(event["run"])
-            return known is not None and known.live
         mark = (event["run"], event.get("attempt"))
+        if event["kind"] in _ENDS:
+            known, told = states.get(event["run"]), (*mark, "end") in self._said
+            self._said.add((*mark, "end"))
+            # The list of runs may have come to know of the end before its event was read.
+            late = not told and event.get("time", 0.0) >= self._opened
+            return known is not None and (known.live or late)
         if event.get("time", 0.0) < self._opened or (event["kind"] == "non_finite" and mark in self._said):
             return False
         if event["kind"] == "non_finite":

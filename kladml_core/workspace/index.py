@@ -7,9 +7,10 @@ Everything works without the file too: what is known is kept in memory, and a fi
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +27,11 @@ from kladml_core.workspace.workspace import Workspace
 _SLICE = 200
 """Runs in one transaction."""
 _BREATH_EVERY = 20
-_BREATH_SECONDS = 0.002
+_BREATH_SECONDS = 0.001
 """Between slices of reading, so that a screen in this process gets the interpreter."""
+
+_TAKE_OVER_SECONDS = 5.0
+"""Between two readings of what other processes have written, once every run is known."""
 
 Progress = Callable[[int, int], None]
 """Told how many runs of how many are read."""
@@ -62,9 +66,16 @@ class Index:
         self._live: dict[str, RunStatus] = {}
         self._places: object = None
         self._datasets: object = None
-        self._seen_data: tuple[int, int] | None = None
+        self._taken_over: tuple[int, int] | None = None
+        self._take_over_at = 0.0
+        self._owed: set[str] = set()
+        self._gone: set[str] = set()
+        self._checked = 0
+        self._swept: Tree | None = None
         self.seen: dict[str, Seen] = {}
         """By reference; a run that was not read yet is missing."""
+        self.changes = 0
+        """Rises whenever `seen` says something else."""
         self.closed = False
         """Set from outside: a look that is going on gives up."""
         self.fault = ""
@@ -80,19 +91,18 @@ class Index:
     def tree(self) -> Tree:
         """The names there are on the disk now; and what the index knew of them before, at the first time."""
         tree = self._scan.look()
-        self._catch_up()
+        self._catch_up(tree)
         return tree
 
     def missing(self, tree: Tree) -> int:
         """How many runs are yet to be read."""
-        seen = self.seen
-        return sum(1 for reference in tree.references() if reference not in seen)
+        return sum(1 for reference in tree.references if reference not in self.seen)
 
     def refresh(self, progress: Progress | None = None) -> Tree:
         """Looks at everything."""
         tree = self.tree()
         self.look(tree, progress=progress)
-        self._put_datasets()
+        self.refresh_datasets()
         return tree
 
     def look(
@@ -102,50 +112,91 @@ class Index:
         everything: bool = True,
         new: bool = True,
         also: Iterable[str] = (),
+        seconds: float = math.inf,
         progress: Progress | None = None,
-    ) -> None:
-        """Brings what is known of the runs up to date.
+    ) -> bool:
+        """Brings what is known of the runs up to date: of those that are live in any case.
 
         Args:
             tree: the names, from `tree`.
-            everything: look whether any run has changed; otherwise only live ones are looked at.
+            everything: look at the others too, whether one has changed.
             new: read the runs that are not known yet.
             also: references of further runs to look at, known or not.
-            progress: called now and then.
+            seconds: after so long, looking at everything stops; the next time goes on from there.
+            progress: called now and then while unknown runs are read.
+
+        Returns:
+            Whether all that was asked for is done.
         """
-        references = tree.references()
-        there = set(references)
-        self._forget([reference for reference in self.seen if reference not in there])
+        self._forget(tree)
         if tree.places() != self._places:
             self._keep(lambda writer: writer.put_places(tree.places()))
             self._places = tree.places()
-        wanted = there.intersection(also)
-        batch: list[Entry] = []
-        for count, reference in enumerate(references, 1):
-            known = self.seen.get(reference)
-            if known is None:
-                if not new and reference not in wanted:
-                    continue
-            elif not known.live:
-                if not everything and reference not in wanted:
-                    continue
-                if self._breathe and count % (_BREATH_EVERY * 10) == 0:
-                    time.sleep(_BREATH_SECONDS)
-                if stamp_of(f"{self._projects}/{reference}") == known.stamp:
-                    continue
+        references = tree.references
+        wanted = self._owed.union(also)
+        if new and len(self.seen) < len(references):
+            first = [one for one in references if one in wanted or self._is_due(one)]
+        else:
+            first = [one for one in references if one in wanted or self._is_live(one)]
+        self._read(first, progress)
+        return self._check(references, time.monotonic() + seconds) if everything else not self.closed
+
+    def _is_live(self, reference: str) -> bool:
+        known = self.seen.get(reference)
+        return known is not None and known.live
+
+    def _is_due(self, reference: str) -> bool:
+        known = self.seen.get(reference)
+        return known is None or known.live
+
+    def _read(self, references: Sequence[str], progress: Progress | None) -> None:
+        for begin in range(0, len(references), _SLICE):
+            self._read_slice(references[begin : begin + _SLICE])
             if self.closed:
                 return
-            batch.append(read_entry(f"{self._projects}/{reference}", reference))
-            if self._breathe and len(batch) % _BREATH_EVERY == 0:
+            if progress is not None:
+                progress(min(begin + _SLICE, len(references)), len(references))
+
+    def _read_slice(self, references: Sequence[str]) -> None:
+        entries = []
+        for reference in references:
+            known, path = self.seen.get(reference), f"{self._projects}/{reference}"
+            unchanged = known is not None and not known.live and reference not in self._owed
+            if unchanged and known is not None and stamp_of(path) == known.stamp:
+                continue
+            entries.append(read_entry(path, reference))
+            if self._breathe and len(entries) % _BREATH_EVERY == 0:
                 time.sleep(_BREATH_SECONDS)
-            if len(batch) == _SLICE:
-                self._take(batch)
-                batch = []
-                if progress is not None:
-                    progress(count, len(references))
-        self._take(batch)
-        if progress is not None:
-            progress(len(references), len(references))
+            if self.closed:
+                return
+        self._take(entries)
+
+    def _check(self, references: Sequence[str], deadline: float) -> bool:
+        """Looks whether runs have changed, from where the last look stopped."""
+        if self._checked >= len(references):
+            self._checked = 0
+        while self._checked < len(references):
+            begin, self._checked = self._checked, self._checked + _SLICE
+            known = [one for one in references[begin : self._checked] if one in self.seen and not self._is_live(one)]
+            self._read_slice(known)
+            if self.closed or time.monotonic() > deadline:
+                break
+            if self._breathe:
+                time.sleep(_BREATH_SECONDS)
+        return self._checked >= len(references)
+
+    def refresh_datasets(self) -> None:
+        """Brings what is known of the registered datasets up to date."""
+        found = []
+        for path in self._workspace.datasets():
+            try:
+                seen = path.stat()
+            except OSError:
+                continue
+            found.append((path, f"{seen.st_mtime_ns}.{seen.st_size}.{seen.st_ino}"))
+        if found != self._datasets:
+            self._datasets = found
+            self._keep(lambda writer: writer.put_datasets([(_dataset(path), stamp) for path, stamp in found]))
 
     def close(self) -> None:
         """Gives up a look that is going on, and closes the file."""
@@ -160,29 +211,39 @@ class Index:
         for entry in entries:
             reference, status = entry.reference, entry.status
             before = self.seen.get(reference)
-            if before is None or before.stamp != entry.stamp or self._live.get(reference, status) != status:
+            seen = Seen(status.status, status.word, status.live, entry.changed, entry.stamp)
+            if seen != before:
+                self.seen[reference] = seen
+                self.changes += 1
+            if seen != before or reference in self._owed or self._live.get(reference, status) != status:
                 changed.append(entry)
             self._live.pop(reference, None)
             if status.live:
                 self._live[reference] = status
-            seen = Seen(status.status, status.word, status.live, entry.changed, entry.stamp)
-            if seen != before:
-                self.seen[reference] = seen
-                if before is not None and before.word != seen.word and entry not in changed:
-                    changed.append(entry)
         if changed:
-            self._keep(lambda writer: writer.put(changed))
+            names = {entry.reference for entry in changed}
+            self._owed |= names
+            if self._keep(lambda writer: writer.put(changed)):
+                self._owed -= names
 
-    def _forget(self, references: list[str]) -> None:
-        for reference in references:
+    def _forget(self, tree: Tree) -> None:
+        if tree is self._swept and len(self.seen) <= len(tree.references) and not self._gone:
+            return
+        there = set(tree.references)
+        self._gone.update(reference for reference in self.seen if reference not in there)
+        self._gone -= there
+        for reference in self._gone & self.seen.keys():
             del self.seen[reference]
             self._live.pop(reference, None)
-        if references:
-            self._keep(lambda writer: writer.remove(references))
+            self.changes += 1
+        self._owed &= there
+        if not self._gone or self._keep(lambda writer: writer.remove(self._gone)):
+            self._gone = set()
+            self._swept = tree
 
     # The file
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, tree: Tree) -> None:
         """Takes over what the file knows, where somebody else has written to it or this is the first look."""
         metadata = self.metadata
         if metadata is None:
@@ -191,56 +252,53 @@ class Index:
             if metadata.is_stale():
                 metadata.begin_anew(discarding=False)
             now = (metadata.generation, metadata.query("PRAGMA data_version")[0][0])
-            if now == self._seen_data:
+            same_file = self._taken_over is not None and self._taken_over[0] == now[0]
+            # Another app writes of live runs each second: those are looked at here as well.
+            known = same_file and len(self.seen) >= len(tree.references)
+            if now == self._taken_over or (known and time.monotonic() < self._take_over_at):
                 return
             rows = metadata.query("SELECT reference, status, word, live, changed, stamp FROM runs")
-            self._seen_data = now
         except (sqlite3.Error, UnusableError) as error:
             self._mend(error)
             return
+        if not same_file:
+            self._places = self._datasets = None  # they may be others than those that were written
+        self._taken_over, self._take_over_at = now, time.monotonic() + _TAKE_OVER_SECONDS
         found: dict[str, Seen] = {}
         for reference, status, word, live, changed, stamp in rows:
             name, seen = told(reference), Seen(status, word, bool(live), changed, stamp)
             before = self.seen.get(name)
             found[name] = before if before == seen and before is not None else seen
-        self.seen = found
-        self._places = None
+        self.seen, self._swept = found, None
+        self.changes += 1
 
-    def _keep(self, write: Callable[[IndexWriter], None]) -> None:
+    def _keep(self, write: Callable[[IndexWriter], None]) -> bool:
+        """Writes to the file; False where it could not be, which is told as `fault`."""
         if self._writer is None:
-            return
+            return False
         try:
             write(self._writer)
-            self.fault = ""
         except (sqlite3.Error, UnusableError) as error:
             self._mend(error)
+            return False
+        self.fault = ""
+        return True
 
     def _mend(self, error: Exception) -> None:
-        """A damaged file is thrown away and filled again from what is read; where that fails, memory has to do."""
-        metadata = self.metadata
-        busy = isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+        """Throws a damaged file away, which is filled again by the next look; of other faults memory makes up."""
         self.fault = f"the index is not kept: {error}"
-        if metadata is None or busy or not isinstance(error, sqlite3.DatabaseError):
+        # A file that is no database, or has not our tables; a full disk or a busy one is another thing.
+        damaged = type(error) is sqlite3.DatabaseError or "no such" in str(error)
+        if self.metadata is None or not damaged:
             return
         try:
-            metadata.begin_anew()
+            self.metadata.begin_anew()
         except (OSError, UnusableError) as again:
             self.fault = f"the index is not kept: {again}"
             return
-        # What is known has to be written once more: the next look reads it again.
-        self.seen, self._live, self._places, self._datasets = {}, {}, None, None
-
-    def _put_datasets(self) -> None:
-        found = []
-        for path in self._workspace.datasets():
-            try:
-                seen = path.stat()
-            except OSError:
-                continue
-            found.append((path, f"{seen.st_mtime_ns}.{seen.st_size}.{seen.st_ino}"))
-        if found != self._datasets:
-            self._datasets = found
-            self._keep(lambda writer: writer.put_datasets([(_dataset(path), stamp) for path, stamp in found]))
+        self.seen, self._live, self._owed, self._gone = {}, {}, set(), set()
+        self._places = self._datasets = self._swept = None
+        self.changes += 1
 
 
 def _dataset(path: Path) -> DatasetRecord:

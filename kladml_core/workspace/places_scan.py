@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from kladml_core.runs.ref import RUN_NAME
@@ -23,9 +24,10 @@ class Tree:
     experiments: tuple[tuple[str, str, str, tuple[str, ...]], ...] = ()
     """project, family, experiment, and the names of its runs: the newest first, then what is none and seems to be."""
 
-    def references(self) -> list[str]:
+    @cached_property
+    def references(self) -> tuple[str, ...]:
         """Every run's."""
-        return [f"{p}/{f}/{e}/{run}" for p, f, e, runs in self.experiments for run in runs]
+        return tuple(f"{p}/{f}/{e}/{run}" for p, f, e, runs in self.experiments for run in runs)
 
     def places(self) -> list[tuple[str, str, str]]:
         """Each project, family and experiment; "" for the names that those above do not have."""

@@ -119,7 +119,7 @@ class Workbench(NoteKeys, ViewKeys, NoticesKeys, PruneKeys, QueueKeys, ConfigKey
         for reference in self.look.live:
             counts[self.look.states[reference].word] += 1
         shown = tuple((name, number) for name, number in counts.items() if number)
-        self.status.show(counts=shown, busy="" if self.look.complete else "looking…")
+        self.status.show(counts=shown, busy=self.look.busy)
 
     @on(Moved)
     def _moved(self, message: Moved) -> None:

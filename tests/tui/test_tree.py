@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -126,16 +127,19 @@ def test_the_census_sees_new_runs_and_changed_states(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [2000])
 def test_a_later_look_reads_no_run_that_has_ended(tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    import kladml_tui.census as module
+    import kladml_core.workspace.index as module
     from kladml_core.workspace.workspace import Workspace
 
     workspace = workspace_in(tmp_path / "w")
     many_runs(workspace, count)
-    census = Census(Workspace.open(workspace))
+    for path in (workspace / "data" / "projects").glob("*/*/*/*"):
+        os.utime(path / "state.json", (1.7e9, 1.7e9))
+        os.utime(path, (1.7e9, 1.7e9))
+    census = Census(Workspace.open(workspace), elsewhere=False)
     census.states(census.names(), everything=True)
-    read: list[Path] = []
-    original = module.read_object
-    monkeypatch.setattr(module, "read_object", lambda path: read.append(path) or original(path))
+    read: list[str] = []
+    original = module.read_entry
+    monkeypatch.setattr(module, "read_entry", lambda path, name: read.append(name) or original(path, name))
     look = census.states(census.names(), everything=True)
     assert len(look.states) == count
     assert read == []
