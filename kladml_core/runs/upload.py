@@ -129,7 +129,12 @@ class Upload:
     def _checkpoints(self, stored: StoredRun | None, status: RunStatus) -> StoredRun | None:
         """Uploads the checkpoints that are missing, the newest first, each with the records of its moment."""
         news = self._seen is None or not status.live
-        while (found := missing(self._run, stored, self._unfit)) and self._mine():
+        while self._mine():
+            present = committed(self._run)
+            found = missing(self._run, stored, self._unfit)
+            if not found:
+                self.uploads.settled = present
+                break
             chosen = found[0]
             before = stored.checkpoints if stored is not None else ()
             if any(one.name == chosen.info.name for one in before) and stored is not None:

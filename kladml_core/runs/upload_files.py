@@ -48,6 +48,8 @@ class Uploads:
     uid: str
     files: dict[str, Sent] = field(default_factory=dict)
     """Path below the run's directory → its newest upload."""
+    settled: dict[str, int] = field(default_factory=dict)
+    """Checkpoints of which nothing is left to do, each with when its manifest was written, in nanoseconds."""
     unwanted: list[str] = field(default_factory=list)
     """Keys that are to be deleted once the manifest no longer names them."""
     manifests: int = 0

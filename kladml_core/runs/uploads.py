@@ -22,6 +22,7 @@ from kladml_core.settings import Settings, load_settings
 
 PROCESS = "uploads"
 """The kind of the background process that uploads them."""
+_LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -190,8 +191,40 @@ def pending(data: Path) -> list[PendingUpload]:
         except KladMLError:
             continue  # whoever edits kladml.yaml sees the fault there
         if is_wanted(settings) and entry.run.inode is not None:
-            found.append(_pending(entry, settings))
+            found.append(_pending(entry.uid, entry.run, settings))
     return found
+
+
+def outstanding(settings: Settings, runs: Iterable[RunDirectory]) -> list[PendingUpload]:
+    """What is still to be uploaded of these runs, listed or not; of some that may be nothing."""
+    if not is_wanted(settings):
+        return []
+    entries = ((uid_of(run), run) for run in runs)
+    return [_pending(uid, run, settings) for uid, run in entries if uid is not None]
+
+
+def wait_until_uploaded(data: Path, seconds: float, uids: Iterable[str] | None = None) -> list[PendingUpload]:
+    """Waits until ended runs are uploaded, and live ones as far as they are; those that are refused are not waited for.
+
+    Args:
+        data: the workspace's data directory.
+        seconds: for how long.
+        uids: the runs; all that are listed on this host when None.
+
+    Returns:
+        What is still to be uploaded.
+    """
+    wanted = None if uids is None else set(uids)
+    until = time.monotonic() + seconds
+    while True:
+        left = [
+            one
+            for one in pending(data)
+            if (one.files or not one.live or one.refused) and (wanted is None or one.uid in wanted)
+        ]
+        if all(one.refused for one in left) or time.monotonic() >= until:
+            return left
+        time.sleep(_LOOK_SECONDS)
 
 
 def uid_of(run: RunDirectory) -> str | None:
@@ -200,22 +233,22 @@ def uid_of(run: RunDirectory) -> str | None:
     return uid if isinstance(uid, str) else None
 
 
-def _pending(entry: Listed, settings: Settings) -> PendingUpload:
-    run, wanted = entry.run, settings.storage.upload
+def _pending(uid: str, run: RunDirectory, settings: Settings) -> PendingUpload:
+    wanted = settings.storage.upload
     live = read_status(run).live
-    uploads = read_uploads(run, target_of(settings), entry.uid)
+    uploads = read_uploads(run, target_of(settings), uid)
     names: list[str] = []
     if wanted.checkpoints:
-        for checkpoint in committed(run):
-            path = run.checkpoints / checkpoint
-            names += [f"checkpoints/{checkpoint}/{name}" for name in _files_in(path)]
+        for checkpoint, written in committed(run).items():
+            if uploads.settled.get(checkpoint) != written:
+                names += [f"checkpoints/{checkpoint}/{name}" for name in _files_in(run.checkpoints / checkpoint)]
     if not live:
         names += records(run) + (artifacts(run) if wanted.artifacts else [])
     left = [name for name in names if not is_sent(run, name, uploads)]
     sizes = [seen[0] for name in left if (seen := stamp(run.path / name)) is not None]
     return PendingUpload(
         run.reference,
-        entry.uid,
+        uid,
         len(sizes),
         sum(sizes),
         live,

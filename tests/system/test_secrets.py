@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from secrets import token_hex
 
@@ -10,6 +12,7 @@ import pytest
 from kladml_core import ExperimentRunner
 from kladml_core.backends import ConsolePublisher, LocalStorage
 from kladml_core.runs import background
+from kladml_core.runs.files import read_object
 from kladml_core.runs.status import read_status
 from tests.core.runner_workspace import TRAINING, Net, table
 from tests.system.command import kladml
@@ -94,11 +97,14 @@ def test_no_secret_is_kept_of_a_run(workspace: Path) -> None:
     run = only_run(workspace)
     assert read_status(run).status == "finished"
     wait_for((workspace / "ended").exists, 60, "the tracker has not got the run")
-    for kind in ("sync", "uploads"):
-        wait_for(lambda kind=kind: background.holder(workspace / "data", kind) is None, 60, f"{kind} does not end")
+    wait_for(lambda: background.holder(workspace / "data", "sync") is None, 60, "sync does not end")
+    wait_for(lambda: (read_object(run.path / "uploads.json") or {}).get("error"), 60, "no upload has failed")
     assert int((workspace / "reached").read_text()) == len(SECRETS["KLADML_TRACKER__URI"])
     assert list((workspace / "stored").rglob("run.json"))
 
+    uploading = background.holder(workspace / "data", "uploads")
+    assert uploading is not None, "it would try for a day"
+    os.kill(uploading["pid"], signal.SIGKILL)
     for words in (("config", "show"), ("config", "show", "--json"), ("sync",), ("show", run.reference)):
         said += kladml(*words, cwd=workspace, **SECRETS).stdout
     assert _with_secrets(workspace) == [] and not (workspace / "leaked").exists()
