@@ -8,13 +8,14 @@ from typing import Literal
 
 from textual.binding import Binding, BindingType
 
-Scope = Literal["workbench", "config", "place", "run", "checkpoints", "lists", "tree"]
-"""Where the keys hold: everywhere on the workbench, on a config, on a branch of the tree, on a run, on its page of
-checkpoints, in any list, in the tree alone."""
+Scope = Literal["workbench", "config", "place", "dataset", "run", "checkpoints", "lists", "tree"]
+"""Where the keys hold: everywhere on the workbench, on a config, a branch of the tree or a dataset, on a run, on its
+page of checkpoints, in any list, in the tree alone."""
 
 SCOPES: dict[Scope, str] = {
     "config": "The config under the cursor",
     "place": "The project, family or experiment under the cursor",
+    "dataset": "The dataset under the cursor",
     "run": "The run under the cursor",
     "checkpoints": "The checkpoint under the cursor",
     "lists": "Moving about",
@@ -24,6 +25,8 @@ SCOPES: dict[Scope, str] = {
 """The scopes in the order of the help, with their headings."""
 
 TABS = ("curves", "events", "console", "config", "checkpoints", "provenance")
+DATASET_PAGES = ("overview", "rows", "columns", "classes", "versions", "runs")
+"""What the keys of the tabs open where a dataset is shown."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,8 @@ class Command:
 
 
 def _tabs() -> Iterator[Command]:
-    for number, tab in enumerate(TABS, 1):
-        what = f"Show the run's {tab}."
+    for number, (tab, page) in enumerate(zip(TABS, DATASET_PAGES, strict=True), 1):
+        what = f"Show the run's {tab}. Of a dataset: its {page}."
         yield Command(f"tab.{tab}", str(number), tab.capitalize(), what, "run", f"tab('{tab}')")
 
 
@@ -78,6 +81,33 @@ COMMANDS: tuple[Command, ...] = (
     Command("place.describe", "I", "describe", "Change its title and description.", "place", "describe_here"),
     Command("place.archive", "Z", "archive", "Hide it in the tree, or show it again.", "place", "archive_here"),
     Command("place.delete", "D", "delete", "Move it with all its runs into the trash.", "place", "delete_here"),
+    Command(
+        "dataset.add",
+        "A",
+        "add",
+        "Register a file or a function as a dataset, or its next version.",
+        "dataset",
+        "add_dataset",
+        True,
+    ),
+    Command(
+        "dataset.check",
+        "K",
+        "check",
+        "Compare the dataset with the disk; call the function of one.",
+        "dataset",
+        "check_dataset",
+        True,
+    ),
+    Command(
+        "dataset.remove",
+        "X",
+        "remove",
+        "Move the registration into the trash; the data stays.",
+        "dataset",
+        "remove_dataset",
+        True,
+    ),
     Command("run.stop", "s", "stop", "Ask the run to save a checkpoint and stop; signals follow.", "run", "stop", True),
     Command("run.terminate", "S", "signal", "Stop the run by SIGTERM, then SIGKILL, at once.", "run", "terminate"),
     Command("run.keep", "u", "undo stop", "Take the stop back, while the run was only asked.", "run", "keep", True),

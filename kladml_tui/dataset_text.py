@@ -82,5 +82,5 @@ def missing_text(column: ColumnSummary) -> str:
     """What is no number in a column of numbers: `3 missing, 1 infinite`; an empty text where nothing is."""
     parts = [(column.missing, "missing"), (column.infinite, "infinite")]
     if column.dtype == "mixed":
-        parts.append((column.texts, "texts among numbers"))
+        parts.append((column.texts, "not a number"))
     return ", ".join(f"{count:,} {word}" for count, word in parts if count)

@@ -9,7 +9,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,22 @@ _GRACE = 30.0
 """More than that, for the start of the process and its last block."""
 _MARK = "kladml-examined:"
 _KEPT = 200
+_LOOK_SECONDS = 0.2
+"""Between two questions whether the answer is still wanted."""
+
+
+def never() -> bool:
+    """Somebody always waits for the answer."""
+    return False
 
 
 def examine_file(
-    path: Path, params: Mapping[str, Any], fingerprint: str | None, workspace: Path, seconds: float = SECONDS
+    path: Path,
+    params: Mapping[str, Any],
+    fingerprint: str | None,
+    workspace: Path,
+    seconds: float = SECONDS,
+    given_up: Callable[[], bool] = never,
 ) -> Examination:
     """Looks through a data file, or takes what was found when it had the same fingerprint.
 
@@ -39,6 +52,7 @@ def examine_file(
         fingerprint: of the file as it is; None where nothing is to be kept.
         workspace: its root.
         seconds: after them the rows seen so far are the answer.
+        given_up: asked now and then; once nobody wants the answer, looking ends with an UnusableError.
 
     Raises:
         ConfigError: the parameters are wrong.
@@ -48,14 +62,19 @@ def examine_file(
     if kept is not None and (known := _read(kept)) is not None:
         return known
     request = {"path": str(path), "params": dict(params), "seconds": seconds}
-    found = Examination.read(_ask(request, str(path), workspace, seconds))
+    found = Examination.read(_ask(request, str(path), workspace, seconds, given_up))
     if kept is not None and found.complete:
         _keep(kept, found)
     return found
 
 
 def examine_target(
-    target: str, params: Mapping[str, Any], split: str | None, workspace: Path, seconds: float = SECONDS
+    target: str,
+    params: Mapping[str, Any],
+    split: str | None,
+    workspace: Path,
+    seconds: float = SECONDS,
+    given_up: Callable[[], bool] = never,
 ) -> Examination:
     """Calls a person's function in a process of its own and looks at the split that it gives.
 
@@ -66,10 +85,12 @@ def examine_target(
 
     find_target(target, workspace)
     request = {"target": target, "params": dict(params), "split": split, "seconds": seconds}
-    return Examination.read(_ask(request, target, workspace, seconds))
+    return Examination.read(_ask(request, target, workspace, seconds, given_up))
 
 
-def _ask(request: Mapping[str, Any], what: str, workspace: Path, seconds: float) -> dict[str, Any]:
+def _ask(
+    request: Mapping[str, Any], what: str, workspace: Path, seconds: float, given_up: Callable[[], bool]
+) -> dict[str, Any]:
     # -P: a file of the workspace may be named like a module that this package's own start needs.
     command = [sys.executable, "-P", "-m", "kladml_core.data.examine"]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
@@ -88,7 +109,7 @@ def _ask(request: Mapping[str, Any], what: str, workspace: Path, seconds: float)
         raise UnusableError(f"{what} cannot be looked at: {error.strerror}") from None
     with child:
         try:
-            printed, complaints = child.communicate(strict_dumps(request).encode(), timeout=limit)
+            printed, complaints = _talk(child, strict_dumps(request).encode(), limit, given_up)
         except subprocess.TimeoutExpired:
             raise UnusableError(f"{what} took longer than {limit:g} s to be looked at") from None
         finally:
@@ -104,6 +125,25 @@ def _ask(request: Mapping[str, Any], what: str, workspace: Path, seconds: float)
             return answer
     last = complaints.decode(errors="replace").strip().rpartition("\n")[2]
     raise UnusableError(f"{what} ended the process that looked at it (exit code {child.returncode})", hint=last or None)
+
+
+def _talk(
+    child: subprocess.Popen[bytes], words: bytes, limit: float, given_up: Callable[[], bool]
+) -> tuple[bytes, bytes]:
+    """What it wrote on its two streams until it ended.
+
+    Raises:
+        subprocess.TimeoutExpired: the time is over, or nobody wants the answer any more.
+    """
+    until = time.monotonic() + limit
+    first: bytes | None = words
+    while True:
+        try:
+            return child.communicate(first, timeout=_LOOK_SECONDS)
+        except subprocess.TimeoutExpired:
+            first = None
+            if given_up() or time.monotonic() > until:
+                raise
 
 
 def _kept_file(fingerprint: str, suffix: str, params: Mapping[str, Any]) -> Path:

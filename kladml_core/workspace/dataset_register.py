@@ -103,6 +103,12 @@ def add(
     return Registered(made, what, notes)
 
 
+def add_again(workspace: Path, name: str) -> Registered:
+    """Makes what is on the disk now the newest version of a registered dataset; raises as `add`."""
+    made = find_registration(workspace, name)
+    return add(workspace, str(made.path or made.target), name=name, update=True)
+
+
 def register(
     workspace: Path,
     name: str,

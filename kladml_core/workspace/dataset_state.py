@@ -86,7 +86,9 @@ def compare(registration: DatasetRegistration, workspace: Path, *, verify: bool 
         return DatasetState(name, WRONG, str(error), rows)
     except OSError as error:
         return DatasetState(name, WRONG, f"{location}: {error.strerror}", rows)
-    return DatasetState(name, UNCHANGED if same else CHANGED, how, rows, text)
+    if not same:
+        return DatasetState(name, CHANGED, f"the same size and other content; {how}", rows, text)
+    return DatasetState(name, UNCHANGED, how, rows, text)
 
 
 def check(workspace: Path, data: Path, names: list[str], *, verify: bool = False) -> list[DatasetState]:

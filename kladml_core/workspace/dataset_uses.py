@@ -12,9 +12,11 @@ from kladml_core.errors import KladMLError
 from kladml_core.runs.ref import all_runs
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import read_status
-from kladml_core.workspace.datasets import DatasetRegistration, find_registration
+from kladml_core.workspace.datasets import FOLDER, DatasetRegistration, read_dataset
 
 SPLITS = ("train", "val", "test")
+_RUN_PARTS = 5
+"""Parts of a run's path below the data directory."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,15 @@ def runs_using(data: Path, registration: DatasetRegistration) -> list[Use]:
     return found
 
 
-def datasets_of(run: RunDirectory, workspace: Path) -> list[Use]:
+def datasets_of(run: RunDirectory) -> list[Use]:
     """The registered datasets that a run was launched on, each with the version that it saw."""
+    folder = run.path.parents[_RUN_PARTS - 1] / FOLDER
     found = []
     fingerprints = _fingerprints(run)
     for name in dict.fromkeys([*_named(run), *(name for name in fingerprints if not is_data_path(name))]):
         version = None
         try:
-            version = version_of(find_registration(workspace, name), fingerprints.get(name))
+            version = version_of(read_dataset(folder / f"{name}.yaml"), fingerprints.get(name))
         except KladMLError:
             pass  # it is registered no more, or damaged; the run trained on it all the same
         found.append(Use(run.reference, name, fingerprints.get(name), version))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from textual import work
 
 from kladml_core.errors import KladMLError
+from kladml_tui.screens.changed_data import agreed
 from kladml_tui.screens.run_keys import RunKeys
 from kladml_tui.text import notice
 
@@ -37,6 +38,8 @@ class QueueKeys(RunKeys):
         """Checks the config under the cursor and has it wait; one that is wrong is told, and the editor is offered."""
         config = self.config_here
         if config is None:
+            return
+        if not await agreed(self, config, self.settings.root):
             return
         notice(self.app, f"Checking {config.name} …", timeout=2)
         try:

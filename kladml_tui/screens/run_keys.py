@@ -14,6 +14,7 @@ from textual.binding import Binding
 
 from kladml_core.errors import KladMLError
 from kladml_tui.commands import BY_ID, Scope
+from kladml_tui.screens.changed_data import agreed
 from kladml_tui.screens.stop_keys import STOP_ACTIONS, StopKeys
 from kladml_tui.text import notice
 
@@ -74,6 +75,8 @@ class RunKeys(StopKeys):
     @work(group="launch", exit_on_error=False)
     async def train(self, config: Path) -> None:
         """Starts a run; a config that is wrong is told once, and the editor is offered."""
+        if not await agreed(self, config, self.settings.root):
+            return
         notice(self.app, f"Checking {config.name} …", timeout=2)
         try:
             run = await asyncio.to_thread(self._acts.start, config, self.settings.root, self._copies.get(config))
@@ -128,6 +131,8 @@ class RunKeys(StopKeys):
         run = self.run_here
         if run is None:
             return
+        if not await agreed(self, run.config, self.settings.root, run):
+            return
         if await self._try(lambda run: self._acts.resume(run, self.settings.root), run, "Not resumed"):
             notice(self.app, f"{run.reference} goes on from its newest checkpoint.", title="Resumed")
             await self._tell_warnings(run)
@@ -181,6 +186,7 @@ class RunKeys(StopKeys):
             here[binding.id] = binding if known is None else replace(known, key=f"{known.key},{binding.key}")
         names = {"tree": "the workspace", "runs": "the list of runs"}
         title = names.get(self.pane) or (f"the run's {self.view.tab}" if self.runs.display else self.preview.page)
-        first: tuple[Scope, ...] = ("config",) if self.config_here is not None else ("run",)
+        kind = self.nodes.node.kind if self.nodes.node is not None else ""
+        first: tuple[Scope, ...] = ("config",) if kind == "config" else ("dataset",) if kind == "dataset" else ("run",)
         keys = keys_now(self.settings.ui.keymap)
         self.app.push_screen(Help(title, list(here.values()), keys, first))

@@ -21,6 +21,7 @@ from kladml_tui.look import Look, runs_of
 from kladml_tui.messages import Chosen, Moved, RowsWanted, TabWanted
 from kladml_tui.news import News
 from kladml_tui.screens.config_keys import ConfigKeys
+from kladml_tui.screens.dataset_keys import DatasetKeys
 from kladml_tui.screens.note_keys import NoteKeys
 from kladml_tui.screens.notices_keys import NoticesKeys
 from kladml_tui.screens.prune_keys import PruneKeys
@@ -44,7 +45,7 @@ SETTLE_SECONDS = 0.12
 _COUNTED = ("running", "stalled", "silent", "starting", "stopping", "queued")
 
 
-class Workbench(NoteKeys, ViewKeys, NoticesKeys, PruneKeys, QueueKeys, ConfigKeys):
+class Workbench(DatasetKeys, NoteKeys, ViewKeys, NoticesKeys, PruneKeys, QueueKeys, ConfigKeys):
     """The screen.
 
     Args:
@@ -54,7 +55,7 @@ class Workbench(NoteKeys, ViewKeys, NoticesKeys, PruneKeys, QueueKeys, ConfigKey
     """
 
     AUTO_FOCUS = "#tree"
-    BINDINGS = bindings("config", "place", "run", "workbench")
+    BINDINGS = bindings("config", "place", "dataset", "run", "workbench")
 
     def __init__(self, settings: Settings, monitor: Monitor, look_again: Callable[[], None]) -> None:
         super().__init__()
@@ -62,7 +63,7 @@ class Workbench(NoteKeys, ViewKeys, NoticesKeys, PruneKeys, QueueKeys, ConfigKey
         self.monitor = monitor
         self.look = Look()
         self.look_whole = self.look
-        self.action_look = look_again  # type: ignore[method-assign]
+        self.action_look = look_again
         self._wanted_run = ""
         self._launched = False
         self._wanted_pane = ""
@@ -90,6 +91,7 @@ class Workbench(NoteKeys, ViewKeys, NoticesKeys, PruneKeys, QueueKeys, ConfigKey
         main.show_runs(False)
         self.apply_sizes()
         self.set_interval(1.0, self._tick)
+        self.mark_datasets()
 
     # The panes
 

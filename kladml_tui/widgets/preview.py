@@ -14,7 +14,7 @@ from textual.worker import Worker
 from kladml_core.settings import Settings
 from kladml_tui import faults
 from kladml_tui.widgets.config_view import ConfigView
-from kladml_tui.widgets.dataset_view import DatasetView, read_facts
+from kladml_tui.widgets.dataset_view import DatasetView
 from kladml_tui.widgets.welcome import Welcome
 from kladml_tui.widgets.workspace_tree import Node, place
 
@@ -35,7 +35,7 @@ class Preview(Vertical):
     def compose(self) -> ComposeResult:
         """The pages."""
         yield ConfigView(id="config")
-        yield DatasetView(id="dataset")
+        yield DatasetView(self._settings, id="dataset")
         yield Welcome(id="welcome")
 
     def on_mount(self) -> None:
@@ -45,6 +45,8 @@ class Preview(Vertical):
     @property
     def target(self) -> Widget:
         """What takes the keys."""
+        if self.page == "dataset":
+            return self.query_one(DatasetView).target
         return self.query_one(f"#{self.page or 'welcome'}")
 
     def show_node(self, node: Node) -> None:
@@ -69,6 +71,8 @@ class Preview(Vertical):
         self.page = page
         for name in _PAGES:
             self.query_one(f"#{name}").display = name == page
+        if page != "dataset":
+            self.query_one(DatasetView).give_up()
 
     @work(group="file", exclusive=True, exit_on_error=False)
     async def _read(self, node: Node) -> None:
@@ -76,7 +80,8 @@ class Preview(Vertical):
         if path is None:
             return
         if node.kind == "dataset":
-            self.query_one(DatasetView).show(await asyncio.to_thread(read_facts, path, self._settings.root))
+            self._open(node.kind)
+            self.query_one(DatasetView).show_file(path)
         else:
             text = await asyncio.to_thread(_read_text, path)
             self._open(node.kind)  # before the text: a hidden page has no width to fold it to

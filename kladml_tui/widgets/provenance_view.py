@@ -27,10 +27,14 @@ class Provenance:
     """Newest first."""
     patches: frozenset[int]
     """The attempts that hold an uncommitted.patch."""
+    versions: Mapping[str, int | None]
+    """Of each registered dataset that it was launched on, which version that was; None where it is none."""
 
 
 def read_provenance(run: RunDirectory) -> Provenance:
     """Reads the record of every attempt; what is missing or damaged is empty. For threads."""
+    from kladml_core.workspace.dataset_uses import datasets_of  # reads YAML: not before it is needed
+
     newest = run.latest_attempt() or 0
     numbers = range(newest, 0, -1)
     return Provenance(
@@ -38,6 +42,7 @@ def read_provenance(run: RunDirectory) -> Provenance:
         run.read_run() or {},
         tuple((number, run.read_attempt(number) or {}) for number in numbers),
         frozenset(number for number in numbers if (run.attempt_dir(number) / "uncommitted.patch").exists()),
+        {use.dataset: use.version for use in datasets_of(run)},
     )
 
 
@@ -61,7 +66,9 @@ def _text(found: Provenance) -> Iterator[Content]:
         directory=found.path,
     )
     for name, fingerprint in _mapping(run.get("fingerprints")).items():
-        yield _fact("data", f"{name}  {fingerprint}")
+        version = found.versions.get(name)
+        words = f"  version {version}" if version is not None else ""
+        yield _fact("data", f"{name}{words}  {fingerprint}")
     for number, attempt in found.attempts:
         yield Content("")
         yield Content.styled(f"attempt {number}", "$primary bold")

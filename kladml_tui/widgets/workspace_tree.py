@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from textual.content import Content
 
 from kladml_tui.commands import bindings
+from kladml_tui.dataset_marks import DatasetMark
+from kladml_tui.dataset_text import STYLES
 from kladml_tui.look import Experiment, Look
 from kladml_tui.messages import Moved
 from kladml_tui.text import notice, one_line, pad
@@ -33,6 +35,8 @@ class Node:
     runs: int = 0
     live: int = 0
     path: Path | None = None
+    alert: str = ""
+    """What is wrong with a dataset on the disk: changed, gone, wrong."""
     branch: bool = False
     """Whether it has something below it."""
     archived: bool = False
@@ -57,6 +61,7 @@ class WorkspaceTree(RowList):
         super().__init__(id=id)
         self._look = Look()
         self._by_key: dict[str, Node] = {}
+        self._marks: Mapping[Path, DatasetMark] = {}
         self._open: set[str] = {PROJECTS, DATASETS, CONFIGS}
         self._wanted: str | None = None
 
@@ -86,6 +91,12 @@ class WorkspaceTree(RowList):
             self._wanted = None
             self.post_message(Moved(self, self.cursor_key))
 
+    def show_marks(self, marks: Mapping[Path, DatasetMark]) -> None:
+        """Shows what is known of the datasets."""
+        if marks != self._marks:
+            self._marks = marks
+            self._fill()
+
     def reveal(self, key: str) -> None:
         """Opens the branches above a row and goes to it, now or when it appears."""
         if key.startswith(_RUNS):
@@ -104,12 +115,14 @@ class WorkspaceTree(RowList):
         lead = "  " * node.depth + arrow
         count = str(node.runs) if node.runs else ""
         live = f"●{node.live} " if node.live else ""
-        room = width - len(lead) - len(count) - len(live) - 1
+        alert = f"{node.alert} " if node.alert else ""
+        room = width - len(lead) - len(count) - len(live) - len(alert) - 1
         style = "bold" if node.kind == _GROUP else "$muted italic" if node.archived else ""
         return Content.assemble(
             (lead, "$muted"),
             (pad(node.label, room), style),
             (live, "$state-running"),
+            (alert, STYLES.get(node.alert, "")),
             (count, "$muted"),
             " ",
         )
@@ -172,7 +185,10 @@ class WorkspaceTree(RowList):
                 for path in paths:
                     name = path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}"
                     label_of = name.removesuffix(".yaml") if kind == "dataset" else name
-                    yield Node(f"{_FILE[kind]}{path}", kind, label_of, 1, group, path=path)
+                    mark = self._marks.get(path) if kind == "dataset" else None
+                    rows, state = (mark.rows or 0, mark.state) if mark is not None else (0, "")
+                    alert = state if state in ("changed", "gone", "wrong") else ""
+                    yield Node(f"{_FILE[kind]}{path}", kind, label_of, 1, group, runs=rows, path=path, alert=alert)
 
     def _projects(self, counts: dict[str, tuple[int, int]]) -> Iterable[Node]:
         look = self._look

@@ -241,7 +241,7 @@ def test_a_run_trains_on_registered_tables_and_is_told_what_changed(workspace: P
     assert read_status(run).status == "finished", run.console_log.read_text()
     assert run.warnings(1) == ()
     assert _uses(workspace, "patients") == [(run.reference, 1)]
-    assert [(use.dataset, use.version) for use in datasets_of(run, workspace)] == [("patients", 1), ("checked", 1)]
+    assert [(use.dataset, use.version) for use in datasets_of(run)] == [("patients", 1), ("checked", 1)]
     write_csv(path, factor=2.0)
     (warning,) = prepare(workspace / "tables.yaml", workspace=workspace).warnings
     assert "'patients' has changed since it was registered" in warning

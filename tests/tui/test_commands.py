@@ -61,7 +61,7 @@ def test_two_commands_may_not_take_one_key() -> None:
 
 async def test_own_keys_work_and_what_is_wrong_is_one_notice(tmp_path: Path) -> None:
     workspace = workspace_in(tmp_path / "w")
-    (workspace / "kladml.yaml").write_text("ui: {keymap: {tab.events: E, help: H, tab.evnts: z, config.external: X}}\n")
+    (workspace / "kladml.yaml").write_text("ui: {keymap: {tab.events: E, help: H, tab.evnts: z, config.external: J}}\n")
     a_run(workspace)
     app = KladMLApp(workspace)
     async with app.run_test(size=ROOMY, notifications=True) as pilot:
