@@ -12,11 +12,10 @@ from kladml_core.interfaces import ConfigInterface, PublisherInterface, StorageI
 
 if TYPE_CHECKING:
     from kladml_core.data.datamodule import DataModule
-    from kladml_core.inprocess.attempt import Attempt, Ending
+    from kladml_core.inprocess.attempt import Attempt
     from kladml_core.inprocess.plan import Plan
     from kladml_core.inprocess.surroundings import Surroundings
     from kladml_core.models.base import BaseModel
-    from kladml_core.settings import Settings
     from kladml_core.training.callbacks import Callback
     from kladml_core.training.result import FitResult
     from kladml_core.training.signals import StopSignals
@@ -58,7 +57,8 @@ class ExperimentRunner:
     """Runs experiments in this process.
 
     Args:
-        storage: takes a copy of the artifacts of every run.
+        storage: takes a copy of every run's artifacts, and with `storage.upload.checkpoints` of its checkpoints, as
+            they are committed, in a thread; without one kladml.yaml's does, in the background.
         config: settings by dotted key (`launch.device`, `storage.bucket`, …) that win over kladml.yaml.
         tracker: gets the run, its config, metrics, tags and files, in a thread of its own, and has all of it when `run`
             returns; without one kladml.yaml's gets them, in the background.
@@ -106,7 +106,8 @@ class ExperimentRunner:
         3. builds the data and the model, all random numbers seeded;
         4. trains it: the UniversalTrainer for a TorchModel or an nn.Module, a BaseModel by its own `train`;
         5. evaluates the best model on the test data, where there is any;
-        6. saves: artifacts/best_model, which the storage gets too, and the last state; the tracker gets the end.
+        6. saves artifacts/best_model and the last state; the storage gets what was saved, and the tracker the end. A
+           storage and a tracker that were given have all of it when this returns.
 
         The first Ctrl-C stops after the step it falls into, with a checkpoint, and returns; a second one raises
         KeyboardInterrupt. SIGTERM and SIGHUP do the same and then reach whoever handled them before. Off the main
@@ -202,6 +203,8 @@ class ExperimentRunner:
         from kladml_core.backends.run_log import RunLog
         from kladml_core.inprocess.attempt import Ending, tell_changes
         from kladml_core.inprocess.audience import Audience
+        from kladml_core.inprocess.feed import Feed
+        from kladml_core.inprocess.storage_feed import StorageFeed
         from kladml_core.inprocess.tracker_feed import TrackerFeed
         from kladml_core.inprocess.train import train
         from kladml_core.training import control
@@ -213,8 +216,14 @@ class ExperimentRunner:
         audience = Audience(run, attempt.number, attempt.created, ending.warn)
         if publisher is not None:
             audience.add(publisher, "the publisher")
-        feed = None if tracker is None else TrackerFeed(tracker, run, attempt.number, around, ending)
+        feeds: list[Feed] = []
         try:
+            if tracker is not None:
+                feeds.append(TrackerFeed(tracker, run, attempt.number, around, ending))
+            if storage is not None:
+                feeds.append(StorageFeed(storage, run, around, ending))
+            for feed in feeds:
+                feed.start()
             control.remove_stale(run.control, attempt.number)
             tell_changes(attempt, log)
             for warning in attempt.warnings:
@@ -225,8 +234,6 @@ class ExperimentRunner:
                 tested = _test(plan, result, data)
                 log.log_metrics(tested, fit.step)
                 result = RunResult(**{**vars(result), "metrics": {**result.metrics, **tested}})
-            if storage is not None:
-                _store(storage, attempt, ending, around.settings)
         except BaseException as error:  # whatever ends it, Ctrl-C too: the run must not stay "running"
             ending.badly(error)
             raise
@@ -235,7 +242,7 @@ class ExperimentRunner:
             return result
         finally:
             audience.close()
-            if feed is not None:
+            for feed in feeds:
                 feed.close()
 
     def _result(self, plan: Plan, attempt: Attempt, model: BaseModel, fit: FitResult) -> RunResult:
@@ -272,19 +279,6 @@ def _test(plan: Plan, result: RunResult, data: DataModule) -> dict[str, float]:
     if data.test is None:
         return {}
     return {f"test/{name}": value for name, value in evaluate(plan, result.load_best(), data.test).items()}
-
-
-def _store(storage: StorageInterface, attempt: Attempt, ending: Ending, settings: Settings) -> None:
-    """Copies the artifacts to the storage; a storage that fails is told, and costs the run nothing."""
-    bucket, prefix = settings.storage.bucket, (settings.storage.prefix or "").strip("/")
-    run = attempt.run
-    for path in sorted(path for path in run.artifacts.rglob("*") if path.is_file()):
-        key = "/".join(part for part in (prefix, run.reference, path.relative_to(run.path).as_posix()) if part)
-        try:
-            storage.upload_file(str(path), bucket, key)
-        except Exception as error:  # a storage is somebody else's code and server; the artifacts are here
-            ending.warn(f"the storage fails: {type(error).__name__}: {error}")
-            return
 
 
 def _load(make: Callable[[], BaseModel], path: Path) -> BaseModel:

@@ -23,10 +23,12 @@ from kladml_core.errors import ConfigError, KladMLError, NothingToResumeError, U
 from kladml_core.metrics.columns import read as read_series
 from kladml_core.metrics.names import file_name, list_metrics
 from kladml_core.runner import RunResult
+from kladml_core.runs.checkpoint_list import list_checkpoints
 from kladml_core.runs.events import read_events
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import read_status
 from kladml_core.runs.stop import request_stop
+from kladml_core.runs.stored import Store
 from kladml_core.training import checkpoints
 from kladml_core.workspace.dataset_register import register
 from kladml_core.workspace.descriptions import read_description, write_description
@@ -387,7 +389,8 @@ def test_the_tracker_gets_the_config_every_metric_and_the_end_however_slow_it_is
 @pytest.mark.parametrize("fails_in", ["start_run", "log_params", "log_metric", "end_run"])
 def test_a_tracker_that_fails_costs_the_run_nothing(fails_in: str) -> None:
     tracked = Tracked(fails_in=fails_in)
-    result = run(runner=ExperimentRunner(publisher=Heard(), tracker=tracked))
+    with pytest.warns(RuntimeWarning, match="the tracker has not all of the run"):
+        result = run(runner=ExperimentRunner(publisher=Heard(), tracker=tracked))
     assert result.status == "finished"
     assert bool(tracked.of("end_run")) == (fails_in != "start_run")
 
@@ -409,9 +412,22 @@ def test_the_storage_gets_the_artifacts(tmp_path: Path) -> None:
     config = EnvConfig(environ={"KLADML_STORAGE__BUCKET": "mine", "KLADML_STORAGE__PREFIX": "lab"})
     result = run(runner=ExperimentRunner(storage, config, publisher=Heard()))
     folder = f"lab/{result.reference}/artifacts/best_model"
-    assert storage.list_files("mine") == [f"{folder}/model.json", f"{folder}/model.safetensors"]
+    assert storage.list_files("mine", folder) == [f"{folder}/model.json", f"{folder}/model.safetensors"]
     copied = tmp_path / "store" / "mine" / folder / "model.safetensors"
     assert copied.read_bytes() == (result.path / "artifacts" / "best_model" / "model.safetensors").read_bytes()
+
+
+def test_the_storage_gets_checkpoints_where_that_is_wanted_and_the_run_can_be_fetched_from_it(tmp_path: Path) -> None:
+    storage = Folder(tmp_path / "store")
+    config = EnvConfig(environ={"KLADML_STORAGE__UPLOAD": "{checkpoints: true}"})
+    result = run(runner=ExperimentRunner(storage, config, publisher=Heard()), model_config={"at": {"14": "SIGINT"}})
+    assert result.status == "stopped"
+    stored = Store(storage, "kladml").read(result.reference)
+    assert stored is not None
+    assert (stored.status, stored.step) == ("stopped", 13)
+    assert {info.name for info in list_checkpoints(RunDirectory(result.path))} == {
+        info.name for info in stored.checkpoints
+    }
 
 
 def test_a_given_config_may_name_the_storage(tmp_path: Path) -> None:
@@ -423,7 +439,8 @@ def test_a_given_config_may_name_the_storage(tmp_path: Path) -> None:
 
 def test_a_storage_that_fails_is_told_and_costs_the_run_nothing(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file where a folder must be")
-    result = run(runner=ExperimentRunner(Folder(tmp_path / "store"), publisher=Heard()))
+    with pytest.warns(RuntimeWarning, match="the storage has not all of the run"):
+        result = run(runner=ExperimentRunner(Folder(tmp_path / "store"), publisher=Heard()))
     assert result.status == "finished"
     assert "the storage fails" in [event for event in events(result.path) if event.get("level")][-1]["message"]
 
