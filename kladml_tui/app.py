@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 1.0
 """Between two looks at the workspace: at its names, and at live runs."""
-LOOK_SHARE, LOOK_CEILING = 5.0, 8.0
+LOOK_SHARE, LOOK_CEILING = 3.0, 4.0
 """A look that takes long is made again after so many times as long, or after so many seconds."""
 WHOLE_LOOKS = 15
 """Each so manieth look takes in every run, for what others did to runs that had ended."""
@@ -177,7 +177,8 @@ class KladMLApp(App[None]):
             self._looking.clear()
             try:
                 # Of very many runs on a slow disk, looking is not to take all the time there is.
-                pause = min(max(LOOK_SECONDS, LOOK_SHARE * (time.monotonic() - begin)), LOOK_CEILING)
+                took = time.monotonic() - begin if look.complete else 0.0
+                pause = min(max(LOOK_SECONDS, LOOK_SHARE * took), LOOK_CEILING)
                 await asyncio.wait_for(self._looking.wait(), pause)
             except TimeoutError:
                 pass

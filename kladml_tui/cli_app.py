@@ -25,6 +25,7 @@ from kladml_tui import (
     cli_stop,
 )
 from kladml_tui.cli_datasets import dataset_commands
+from kladml_tui.cli_doctor import doctor
 from kladml_tui.cli_projects import project_commands
 from kladml_tui.cli_queue import queue_commands
 from kladml_tui.cli_shared import open_app, print_json, print_rows, rings, settings_of
@@ -56,6 +57,7 @@ cli_prune.add_commands(app)
 cli_notices.add_commands(app)
 cli_fetch.add_commands(app)
 app.command("sync")(sync)
+app.command("doctor")(doctor)
 app.add_typer(queue_commands, name="queue")
 app.add_typer(dataset_commands, name="datasets")
 app.add_typer(project_commands, name="projects")

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 
-def network_file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str | None:
-    """The kind of network file system that a path lies on, or None: a local disk, or a system without a list of mounts.
+def file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str | None:
+    """The kind of file system that a path lies on, or None on a system without a list of mounts.
 
     Args:
         mounts: a list as /proc/self/mounts has it.
@@ -24,7 +24,18 @@ def network_file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) ->
         point = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), words[1]))
         if here == point or point in here.parents:
             best = max(best, (len(point.parts), words[2]), key=lambda found: found[0])
-    kind = best[1]
+    return best[1] or None
+
+
+def network_file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str | None:
+    """The kind of network file system that a path lies on, or None: a local disk, or a system without a list of mounts.
+
+    Args:
+        mounts: a list as /proc/self/mounts has it.
+    """
+    kind = file_system(path, mounts)
+    if kind is None:
+        return None
     remote = kind in _NETWORK or kind.startswith(("nfs", "fuse.sshfs", "fuse.s3", "fuse.rclone", "fuse.gluster"))
     return kind if remote else None
 

@@ -26,9 +26,10 @@ def start(root: Path) -> subprocess.Popen[bytes]:
     Raises:
         OSError: it cannot be started.
     """
-    command = [sys.executable, "-m", "kladml_core.workspace.index_process", str(root)]
+    # -P: the workspace may hold files named like standard modules.
+    command = [sys.executable, "-P", "-m", "kladml_core.workspace.index_process", str(root)]
     quiet = subprocess.DEVNULL
-    return subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, cwd=root)
+    return subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
 
 
 def main() -> int:

@@ -26,7 +26,7 @@ Param = tuple[str, str, str, float | None]
 _VALUE = r"(?!-(?: |$))[A-Za-z0-9_./+-](?:[A-Za-z0-9_./+@ -]|:(?=[^ ]))*(?<! )|'[^']*'|\{\}|\[\]"
 _LINE = re.compile(rf"( *)([A-Za-z_][A-Za-z0-9_.-]*):(?: ({_VALUE}))?")
 _ITEM = re.compile(rf"( *)- ({_VALUE})")
-_CUT = re.compile(r"\n(?=[^ \n-])")
+_CUT = re.compile(r"(?<=\n)(?=[^ \n-])")
 _CUT_BELOW = re.compile(r"\n(?=  [^ -])")
 _INDENT = 2
 _DEPTH = 20
