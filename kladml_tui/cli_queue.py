@@ -74,7 +74,11 @@ def add(
             return enqueue_run(what, workspace=root, overrides=words, by=f"{_BY} add")
         return enqueue(what, by=f"{_BY} add")
 
-    _print_entries([put(what) for what in [check(text) for text in configs]], json=json)
+    checked = [check(text) for text in configs]
+    for what in checked:
+        for warning in what.warnings if isinstance(what, Plan) else ():
+            print(inert(f"warning: {warning}"), file=sys.stderr)
+    _print_entries([put(what) for what in checked], json=json)
     if is_paused(settings_of(root).data):
         print("kladml-tui: the queue is paused; `kladml-tui queue run` goes on", file=sys.stderr)
 

@@ -10,6 +10,7 @@ from textual import work
 from kladml_core.errors import KladMLError
 from kladml_core.runs.rundir import RunDirectory
 from kladml_tui.look import Look
+from kladml_tui.screens.changed_data import agreed
 from kladml_tui.screens.run_keys import RunKeys
 from kladml_tui.text import notice
 
@@ -51,7 +52,7 @@ class RepeatKeys(RunKeys):
 
         run = self.run_here
         line = self.runs.line_of(run.reference) if run is not None else None
-        if run is None or line is None:
+        if run is None or line is None or not await agreed(self, run.config, self.settings.root):
             return
         started = await self._try(lambda run: self._acts.again(run, self.settings.root), run, "Not run again")
         if isinstance(started, RunDirectory):

@@ -150,12 +150,13 @@ class DatasetView(Vertical):
         # A change of some other file must not end what a person has asked for.
         if call or self._called != file:
             self._called = file if call else None
-            self._read(file, call=call)
+            self._given_up.set()
+            # Here and not in the worker, which begins later: the one before must not take itself for the newest.
+            self._given_up = threading.Event()
+            self._read(file, self._given_up, call=call)
 
     @work(group="dataset", exclusive=True, exit_on_error=False)
-    async def _read(self, file: Path, *, call: bool) -> None:
-        self._given_up.set()
-        given_up = self._given_up = threading.Event()
+    async def _read(self, file: Path, given_up: threading.Event, *, call: bool) -> None:
         try:
             await self._find_out(file, given_up, call=call)
         finally:

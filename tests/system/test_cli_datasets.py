@@ -91,3 +91,19 @@ def test_a_function_is_called_only_when_that_is_asked_for(workspace: Path) -> No
     assert (workspace / "called").read_text() == "x"
     assert "no net" in command(workspace, "show", "made", "--call", code=3).stderr
     assert (workspace / "called").read_text() == "xx"
+
+
+def test_a_config_that_waits_is_told_of_its_changed_data(workspace: Path, flowers: Path) -> None:
+    told(workspace, "add", "flowers.csv", "--param", "classes=[garden, wild]")
+    (workspace / "net.py").write_text("import torch\ndef Net(): return torch.nn.Linear(1, 2)\n")
+    (workspace / "flowers.yaml").write_text(
+        'model: {target: "net.py:Net"}\ndata: {train: flowers}\nloss: cross_entropy\ntraining: {max_epochs: 1}\n'
+    )
+    flowers.write_text(flowers.read_text() + "9,wild\n")
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-P", "-m", "kladml_tui"]
+    options: dict[str, Any] = {"cwd": workspace, "env": environ, "capture_output": True, "text": True, "timeout": 100}
+    subprocess.run([*words, "queue", "pause"], check=True, **options)
+    added = subprocess.run([*words, "queue", "add", "flowers.yaml"], check=True, **options)
+    assert "warning: dataset 'flowers' has changed since it was registered" in added.stderr
+    assert "uses 'flowers' and is not at its end" in command(workspace, "remove", "flowers", code=3).stderr
