@@ -23,12 +23,14 @@ class Histogram:
         self._first = 0
         """The number of the first bin: it begins at `_first * width`."""
         self._counts: Numbers | None = None
+        self._greatest = -math.inf
 
     def add(self, values: Numbers) -> None:
         """Counts finite values, [n]."""
         if not values.size:
             return
         least, greatest = float(values.min()), float(values.max())
+        self._greatest = max(self._greatest, greatest)
         if self._counts is None:
             self._exponent = _exponent(least, greatest)
             self._first = math.floor(math.ldexp(least, -self._exponent))
@@ -51,13 +53,22 @@ class Histogram:
     def bins(self, *, whole: bool) -> tuple[tuple[int, ...], float, float]:
         """The counts, where the first bin begins and the last one ends; of whole numbers none is narrower than 1."""
         while self._counts is not None and (len(self._counts) > SHOWN or (whole and self._exponent < 0)):
-            self._join()
+            if len(self._counts) == SHOWN + 1 and self._ends_on_an_edge():
+                # The greatest value alone would make all bins twice as wide: it goes into the bin that ends there.
+                self._counts = np.append(self._counts[:-2], self._counts[-2:].sum())
+            else:
+                self._join()
         if self._counts is None:
             return (), 0.0, 0.0
         ends = np.array([self._first, self._first + len(self._counts)], np.float64)
         with np.errstate(over="ignore"):  # the last bin may end beyond the largest number
             low, high = np.ldexp(ends, self._exponent).tolist()
         return tuple(int(count) for count in self._counts), low, high
+
+    def _ends_on_an_edge(self) -> bool:
+        """Whether the last bin holds nothing but the greatest value, where the bin begins."""
+        assert self._counts is not None
+        return math.ldexp(self._greatest, -self._exponent) == self._first + len(self._counts) - 1
 
     def _join(self) -> None:
         """Makes the bins twice as wide."""

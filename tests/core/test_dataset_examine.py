@@ -221,9 +221,15 @@ def test_a_histogram_counts_every_number_whatever_the_order(seed: int) -> None:
     counts, low, high = histogram.bins(whole=False)
     values = np.concatenate(parts)
     assert (sum(counts), len(counts) <= SHOWN) == (300, True)
-    assert low <= values.min() and values.max() < high
+    assert low <= values.min() and values.max() <= high
     expected, _ = np.histogram(values, bins=len(counts), range=(low, high))
     assert list(counts) == expected.tolist()
+
+
+def test_a_greatest_value_on_an_edge_makes_no_bin_of_its_own() -> None:
+    histogram = Histogram()
+    histogram.add(np.append((np.arange(3200) + 0.5) / 3200, 1.0))
+    assert histogram.bins(whole=False) == ((*[100] * 31, 101), 0.0, 1.0)
 
 
 def test_a_histogram_holds_the_largest_numbers_there_are() -> None:
