@@ -127,7 +127,7 @@ class Census:
             pair = before.get(reference)
             if pair is None or pair[0] is not one:
                 standstill = one.word if one.word != one.status else ""
-                pair = (one, RunState(one.status, one.changed, one.live, standstill))
+                pair = (one, RunState(one.status, one.changed, one.live, standstill, stamp=one.stamp))
             self._states[reference] = pair
             states[reference] = pair[1]
         for reference, place in self._places.items():

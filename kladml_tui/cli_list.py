@@ -72,7 +72,7 @@ def runs(
     ] = False,
 ) -> None:
     """Lists the runs of the workspace, newest first."""
-    from kladml_core.workspace.choose_runs import choose_runs
+    from kladml_core.workspace.choose_runs import choose_runs, fresh_index
     from kladml_core.workspace.columns import EXPORTED
     from kladml_core.workspace.export import to_csv, to_json
     from kladml_core.workspace.filters import parse_words
@@ -83,16 +83,25 @@ def runs(
         raise ConfigError("--group-seeds and --csv do not go together", hint="--json gives every figure")
     if json and csv:
         raise ConfigError("--json and --csv do not go together")
-    data = settings_of(choose_workspace(workspace or above(context))).data
+    settings = settings_of(choose_workspace(workspace or above(context)))
+    data = settings.data
     shown = view_of(data, words or [], view=view, sort=sort, reverse=reverse, columns=columns, status=status)
     names = shown.columns or (EXPORTED if csv else ())
-    found = choose_runs(data, parse_words([shown.filter]), sort=shown.sort, reverse=shown.reverse, columns=names)
+    most = limit if limit is not None or json or csv else _SHOWN
+    found = choose_runs(
+        data,
+        parse_words([shown.filter]),
+        sort=shown.sort,
+        reverse=shown.reverse,
+        columns=names,
+        index=fresh_index(settings),
+        whole=None if group_seeds else most,
+    )
     if group_seeds:
         from kladml_tui.cli_seeds import print_groups
 
         print_groups(found, shown, limit, json=json)
         return
-    most = limit if limit is not None or json or csv else _SHOWN
     rows = found[:most]
     if csv:
         print(to_csv(rows, names), end="")

@@ -38,6 +38,8 @@ class RunState:
     """`stalled` or `silent`, of a run that does not get on."""
     place: int | None = None
     """In the queue, of one that waits; 1 is next."""
+    stamp: str = ""
+    """Changes when anything of the run has changed on the disk."""
 
     @property
     def word(self) -> str:

@@ -1,19 +1,23 @@
-"""What was read of the runs for filtering and sorting them: in threads, each run anew only when its files changed."""
+"""What is known of the runs for filtering and sorting them, out of the index: in threads, each anew when it changed."""
 
 from __future__ import annotations
 
 import gc
 import os
+import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from kladml_core.backends.sqlite_metadata import SqliteMetadata
+from kladml_core.errors import UnusableError
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import RunStatus
+from kladml_core.settings import Settings
 from kladml_core.workspace.columns import METRICS, PARAMS, columns_of, needs_params
 from kladml_core.workspace.filter_match import matcher
 from kladml_core.workspace.filters import Filter, Not, Status, Text
+from kladml_core.workspace.index_rows import EVERYTHING, Wanted, read_rows, wanted_for
 from kladml_core.workspace.rows import RunRow, run_row, with_params
 from kladml_core.workspace.values import Value, sort_rows, value_named
 from kladml_core.workspace.views import View
@@ -49,11 +53,58 @@ class Choice:
 class RunStore:
     """The rows of runs by reference, kept as they were read."""
 
-    def __init__(self, projects: Path) -> None:
-        self._projects = projects
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._projects = settings.data / "projects"
+        self._metadata: SqliteMetadata | None = None
+        self._indexed: dict[str, RunRow] = {}
+        self._at: dict[str, RunState] = {}
+        self._wanted: Wanted | None = None
+        self.has_index = True
+        """Whether there is an index to ask; otherwise `read` has to make up for it."""
         self._rows: dict[str, RunRow] = {}
         self._stamps: dict[str, tuple[float, int]] = {}
         self._whole: set[str] = set()
+
+    def catch_up(self, references: Sequence[str], states: Mapping[str, RunState], wanted: Wanted) -> list[str]:
+        """Takes over what the index knows of runs that are new or have changed since the last time.
+
+        Args:
+            references: of all runs that may be shown.
+            states: the state of each; another one says that the run has changed.
+            wanted: which metrics and parameters are asked for.
+
+        Returns:
+            the runs of which nothing is known yet.
+        """
+        if wanted != self._wanted:
+            self._wanted, self._indexed, self._at = wanted, {}, {}
+        due = [one for one in references if one in states and self._at.get(one) is not states[one]]
+        due = [one for one in due if self._at.get(one) != states[one]]
+        self._indexed.update(rows := self._ask(due, wanted))
+        self._at.update((one, states[one]) for one in rows)
+        return [one for one in references if one not in self._indexed]
+
+    def whole(self, references: Sequence[str], states: Mapping[str, RunState]) -> list[RunRow]:
+        """Everything of some runs, in their order: for an export."""
+        settled = [one for one in references if one in states and not states[one].live]
+        rows = self._ask(settled, EVERYTHING)
+        self.read([one for one in references if one not in rows], states, params=True)
+        return [row for one in references if (row := rows.get(one) or self._rows.get(one)) is not None]
+
+    def _ask(self, references: Sequence[str], wanted: Wanted) -> dict[str, RunRow]:
+        if not references or not self.has_index:
+            return {}
+        try:
+            if self._metadata is None:
+                self._metadata = SqliteMetadata(self._settings.root)
+            elif self._metadata.is_stale():
+                self._metadata.begin_anew(discarding=False)
+            return read_rows(self._metadata, self._settings.data, references, wanted)
+        except (UnusableError, sqlite3.Error):
+            # Who keeps the index tells what is the matter with it; the files say the same, more slowly.
+            self.has_index, self._metadata = False, None
+            return {}
 
     def read(self, references: Iterable[str], states: Mapping[str, RunState], *, params: bool) -> list[RunRow]:
         """Reads runs anew."""
@@ -108,7 +159,9 @@ class RunStore:
             wanted: the view's filter, parsed.
             missing: how many are yet to be read.
         """
-        rows: Sequence[RunRow] = [self._rows.get(one) or self._light(one, states) for one in references]
+        rows: Sequence[RunRow] = [
+            self._indexed.get(one) or self._rows.get(one) or self._light(one, states) for one in references
+        ]
         if wanted:
             test = matcher(wanted)
             rows = [row for row in rows if test(row)]
@@ -153,8 +206,17 @@ def needs_files(view: View, wanted: Filter) -> bool:
     return any(not (isinstance(term, Status) or (isinstance(term, Text) and term.field in _BY_NAME)) for term in terms)
 
 
+def asked_for(view: View, wanted: Filter) -> Wanted:
+    """Which metrics and parameters a view needs of the runs that it may show."""
+    return wanted_for(_values(view, wanted), view.columns)
+
+
 def asks_params(view: View, wanted: Filter) -> bool:
     """Whether a view asks for parameters of runs."""
+    return needs_params(_values(view, wanted), view.columns)
+
+
+def _values(view: View, wanted: Filter) -> list[Value]:
     named = [value_named(name) for name in view.columns if name not in (PARAMS, METRICS)]
     by = [value_named(view.sort)] if view.sort else []
-    return needs_params([*wanted.values, *by, *named], view.columns)
+    return [*wanted.values, *by, *named]

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from kladml_core.backends.sqlite_metadata import SqliteMetadata
 from kladml_core.runs.queue_items import places
 from kladml_core.runs.ref import all_runs
 from kladml_core.runs.rundir import RunDirectory
+from kladml_core.settings import Settings
 from kladml_core.workspace.columns import needs_params
 from kladml_core.workspace.filter_match import matcher
 from kladml_core.workspace.filters import Filter
+from kladml_core.workspace.index import Index
+from kladml_core.workspace.index_rows import Wanted, read_rows, wanted_for
 from kladml_core.workspace.rows import RunRow, run_row, with_params
 from kladml_core.workspace.values import Value, sort_rows, value_named
+from kladml_core.workspace.workspace import Workspace
 
 
 def choose_runs(
@@ -22,6 +28,8 @@ def choose_runs(
     sort: str = "",
     reverse: bool = False,
     columns: Sequence[str] = (),
+    index: SqliteMetadata | None = None,
+    whole: int | None = None,
 ) -> list[RunRow]:
     """The runs that a filter chooses.
 
@@ -31,6 +39,8 @@ def choose_runs(
         sort: a value by which to sort, the least first and those without one last; empty is the newest first.
         reverse: the other way round; those without a value stay last.
         columns: what is to be shown of them: their parameters are read where something needs them.
+        index: has them read from an index that was just refreshed, instead of from each run's files.
+        whole: with an index, how many of the first are to hold all of their metrics; None is all of them.
 
     Raises:
         ConfigError: `sort` or a column is not understood.
@@ -39,16 +49,46 @@ def choose_runs(
     by = value_named(sort) if sort else None
     asked = [*wanted.values, *([by] if by else []), *(value_named(name) for name in columns if name not in _LISTS)]
     waiting = places(data)
-    rows = [run_row(RunDirectory(path)).at(waiting) for path in all_runs(data)]
-    if needs_params(asked, columns):
-        rows = [with_params(row) for row in rows]
+    if index is None:
+        rows = [run_row(RunDirectory(path)).at(waiting) for path in all_runs(data)]
+        if needs_params(asked, columns):
+            rows = [with_params(row) for row in rows]
+    else:
+        needed = wanted_for(asked, columns)
+        rows = [_now(row, needed).at(waiting) for row in read_rows(index, data, wanted=needed).values()]
     test = matcher(wanted)
     rows = [row for row in rows if test(row)]
     # The newest first is also what equal ones are told apart by.
     rows = sort_rows(rows, Value("field", "created"), reverse=True)
     if by is not None:
-        return sort_rows(rows, by, reverse=reverse)
-    return rows[::-1] if reverse else rows
+        rows = sort_rows(rows, by, reverse=reverse)
+    elif reverse:
+        rows = rows[::-1]
+    if index is None:
+        return rows
+    params = frozenset[str]() if not needs_params(asked, columns) else None
+    first = [row.reference for row in rows[:whole] if not _changes(row)]
+    full = read_rows(index, data, first, Wanted(params=params))
+    return [replace(full.get(row.reference, row), place=row.place) for row in rows]
+
+
+def fresh_index(settings: Settings) -> SqliteMetadata | None:
+    """The workspace's index, brought into step with its files; None where it cannot be kept."""
+    index = Index(Workspace(settings.root, settings))
+    index.refresh()
+    return None if index.fault else index.metadata
+
+
+def _changes(row: RunRow) -> bool:
+    return row.status.live or row.status.status == "lost"
+
+
+def _now(row: RunRow, wanted: Wanted) -> RunRow:
+    """The row, of a live run as its files are now; who finds a run dead writes that down for others."""
+    if not _changes(row):
+        return row
+    now = run_row(row.run)
+    return with_params(now) if wanted.params is None or wanted.params else now
 
 
 _LISTS = frozenset({"params", "metrics"})

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from kladml_core.backends.sqlite_metadata import SqliteMetadata, metric, stored, told
+from kladml_core.backends.sqlite_metadata import SqliteMetadata, stored, told
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import RunStatus
+from kladml_core.workspace.columns import METRICS, PARAMS
 from kladml_core.workspace.rows import MetricFigures, RunRow
+from kladml_core.workspace.values import MODE, MONITOR, Value
 
 _STATUS = (
     "status", "stalled", "attempt", "pid", "host", "phase", "epoch", "step", "total_steps", "total_epochs", "heartbeat",
@@ -23,55 +27,85 @@ _AT_ONCE = 500
 """References in one statement; of more than twice as many, all that there are is read."""
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which metrics and parameters rows shall hold; None is all."""
+
+    metrics: frozenset[str] | None = None
+    params: frozenset[str] | None = None
+
+
+EVERYTHING = Wanted()
+
+
+def wanted_for(values: Iterable[Value], lists: Iterable[str] = ()) -> Wanted:
+    """What rows must hold to be filtered, sorted and shown by these values.
+
+    Args:
+        lists: names of columns, of which `params` and `metrics` mean all of these.
+    """
+    metrics, params = set(), set()
+    for value in values:
+        if value.kind in ("metric", "either"):
+            metrics.add(value.name)
+        if value.kind in ("param", "either"):
+            params.add(value.name)
+        if value.kind == "metric" and value.figure == "best":
+            params |= {MONITOR, MODE}
+    names = set(lists)
+    return Wanted(
+        None if METRICS in names else frozenset(metrics),
+        None if PARAMS in names else frozenset(params),
+    )
+
+
 def read_rows(
-    metadata: SqliteMetadata, references: Iterable[str] | None = None, *, data: Path, params: bool = True
+    metadata: SqliteMetadata, data: Path, references: Iterable[str] | None = None, wanted: Wanted = EVERYTHING
 ) -> dict[str, RunRow]:
     """What the index knows of runs, by reference; those that it does not know are missing.
 
     Args:
-        references: of which runs; None is all.
         data: the workspace's data directory.
-        params: with their parameters.
+        references: of which runs; None is all.
+        wanted: which metrics and parameters of them.
 
     Raises:
         sqlite3.Error: the index is damaged.
     """
-    wanted = None if references is None else list(dict.fromkeys(references))
-    if wanted is None or len(wanted) > 2 * _AT_ONCE:
-        rows = _read(metadata, "true", [], data, params)
-        return rows if wanted is None else {reference: rows[reference] for reference in wanted if reference in rows}
+    asked = None if references is None else list(dict.fromkeys(references))
+    if asked is None or len(asked) > 2 * _AT_ONCE:
+        rows = _read(metadata, [], data, wanted)
+        return rows if asked is None else {reference: rows[reference] for reference in asked if reference in rows}
     found: dict[str, RunRow] = {}
-    for begin in range(0, len(wanted), _AT_ONCE):
-        keys = [stored(reference) for reference in wanted[begin : begin + _AT_ONCE]]
-        found.update(_read(metadata, f"reference IN ({', '.join('?' * len(keys))})", keys, data, params))
+    for begin in range(0, len(asked), _AT_ONCE):
+        found.update(_read(metadata, [stored(one) for one in asked[begin : begin + _AT_ONCE]], data, wanted))
     return found
 
 
-def _read(metadata: SqliteMetadata, where: str, keys: list[Any], data: Path, params: bool) -> dict[str, RunRow]:
-    ids = f"IN (SELECT id FROM runs WHERE {where})" if keys else "IS NOT NULL"
-    projects = data / "projects"
+def _read(metadata: SqliteMetadata, keys: list[str | bytes], data: Path, wanted: Wanted) -> dict[str, RunRow]:
+    where = f"reference IN ({', '.join('?' * len(keys))})" if keys else "true"
+    of_runs = f"run IN (SELECT id FROM runs WHERE {where})" if keys else "true"
     metrics: dict[int, dict[str, MetricFigures]] = {}
-    configs: dict[int, dict[str, Any]] = {}
+    params: dict[int, dict[str, Any]] = {}
     tags: dict[int, tuple[str, ...]] = {}
     with metadata.lock:
         names = dict(metadata.query("SELECT id, name FROM names"))
         runs = metadata.query(f"SELECT id, reference, note, star, {', '.join(_STATUS)} FROM runs WHERE {where}", keys)
-        # By name and run, as the entries lie.
-        by_name = "name IN (SELECT id FROM names) AND " if keys else ""
-        for run, name, *figures in metadata.query(
-            f"SELECT run, name, {_FIGURES} FROM run_metrics WHERE {by_name}run {ids}", keys
+        for run, name, last, *figures in metadata.query(
+            f"SELECT run, name, {_FIGURES} FROM run_metrics WHERE name {_among(names, wanted.metrics)} AND {of_runs}",
+            keys,
         ):
-            metrics.setdefault(run, {})[names[name]] = MetricFigures(*vars(metric(figures)).values())
-        for run, tag in metadata.query(f"SELECT run, tag FROM tags WHERE run {ids} ORDER BY run, place", keys):
+            metrics.setdefault(run, {})[names[name]] = MetricFigures(math.nan if last is None else last, *figures)
+        for run, tag in metadata.query(f"SELECT run, tag FROM tags WHERE {of_runs} ORDER BY run, place", keys):
             tags[run] = (*tags.get(run, ()), tag)
-        if params:
-            by_key = "key IN (SELECT id FROM names) AND " if keys else ""
-            sql = (
-                "SELECT p.run, p.key, v.json FROM run_params p JOIN param_values v ON v.id = p.value "
-                f"WHERE {by_key}p.run {ids} ORDER BY p.place"
-            )
-            for run, key, value in metadata.query(sql, keys):
-                configs.setdefault(run, {})[names[key]] = _value(value)
+        # In the order of the config, which tells what its columns are.
+        order = "" if wanted.params is not None else "ORDER BY p.place"
+        for run, name, value in metadata.query(
+            "SELECT p.run, p.key, v.json FROM run_params p JOIN param_values v ON v.id = p.value "
+            f"WHERE p.key {_among(names, wanted.params)} AND p.{of_runs} {order}".replace("p.true", "true"),
+            keys,
+        ):
+            params.setdefault(run, {})[names[name]] = _value(value)
     found = {}
     for number, key, note, star, *fields in runs:
         reference = told(key)
@@ -79,15 +113,21 @@ def _read(metadata: SqliteMetadata, where: str, keys: list[Any], data: Path, par
         status["stalled"] = bool(status["stalled"])
         found[reference] = RunRow(
             reference,
-            RunDirectory(projects / reference),
+            RunDirectory(data / "projects" / reference),
             RunStatus(**status),
             metrics.get(number, {}),
             tags.get(number, ()),
             note,
             bool(star),
-            configs.get(number, {}),
+            params.get(number, {}),
         )
     return found
+
+
+def _among(names: dict[int, str], wanted: frozenset[str] | None) -> str:
+    # Entries lie by name, so that of each name asked for only its own are looked at.
+    numbers = [number for number, name in names.items() if wanted is None or name in wanted]
+    return f"IN ({', '.join(map(str, numbers))})"
 
 
 @lru_cache(50_000)

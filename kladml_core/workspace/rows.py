@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from kladml_core.config.load import read
@@ -14,7 +14,7 @@ from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import RunStatus, reconcile
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MetricFigures:
     """What summary.json says of one metric. None where there was no finite value."""
 
@@ -70,7 +70,7 @@ class RunRow:
             "total_seconds": status.total_seconds,
             "exit_code": status.exit_code,
             "reason": status.why or status.reason,
-            "metrics": {name: vars(figures) for name, figures in self.metrics.items()},
+            "metrics": {name: asdict(figures) for name, figures in self.metrics.items()},
             "tags": list(self.tags),
             "note": self.note,
             "star": self.star,

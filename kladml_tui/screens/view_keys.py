@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from kladml_core.settings import Settings
     from kladml_core.workspace.filters import Filter
+    from kladml_core.workspace.index_rows import Wanted
     from kladml_core.workspace.views import View
     from kladml_tui.look import Look
     from kladml_tui.run_store import Choice, RunStore
@@ -37,7 +38,7 @@ class ViewKeys(PaneKeys):
         super().__init__()
         self._store: RunStore | None = None
         self._filter: Filter | None = None
-        self._checked: tuple[tuple[str, ...], bool] | None = None
+        self._checked: tuple[tuple[str, ...], Wanted] | None = None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """They need a list of runs."""
@@ -51,7 +52,7 @@ class ViewKeys(PaneKeys):
         if self._store is None:
             from kladml_tui.run_store import RunStore
 
-            self._store = RunStore(self.settings.data / "projects")
+            self._store = RunStore(self.settings)
         return self._store
 
     @property
@@ -124,25 +125,25 @@ class ViewKeys(PaneKeys):
 
         view, wanted, store = self.shown_as, self._filter or Filter(), self.store
         runs, states = self.runs.runs, self.look.states
-        params, stale = run_store.asks_params(view, wanted), list[str]()
-        checked = (runs, params)
-        # A letter typed asks for another choice; whether files changed is asked with each look at the workspace.
+        asked, unknown = run_store.asked_for(view, wanted), list[str]()
+        checked = (runs, asked)
+        # A letter typed asks for another choice; whether runs changed is asked with each look at the workspace.
         if run_store.needs_files(view, wanted) and not (anew and self._checked == checked):
             self._checked = None
-            stale = await asyncio.to_thread(store.stale, runs, states, params=params)
+            unknown = await asyncio.to_thread(store.catch_up, runs, states, asked)
         chunk = _FIRST_CHUNK
         while True:
             # First by what is known: letters typed into a long list narrow it at once.
-            missing = sum(1 for one in stale if not store.rows([one])) if stale else 0
-            chosen = await asyncio.to_thread(store.choose, runs, states, view, wanted, missing=missing)
+            chosen = await asyncio.to_thread(store.choose, runs, states, view, wanted, missing=len(unknown))
             if runs == self.runs.runs:
                 self.runs.show_choice(chosen, anew=anew)
                 self.chosen(chosen)
-            if not stale:
-                self._checked = checked
+            if not unknown or store.has_index:
+                # What the index does not know yet, it will know at one of the next looks.
+                self._checked = None if unknown else checked
                 return
-            now, stale = stale[:chunk], stale[chunk:]
-            await asyncio.to_thread(store.read, now, states, params=params)
+            now, unknown = unknown[:chunk], unknown[chunk:]
+            await asyncio.to_thread(store.read, now, states, params=run_store.asks_params(view, wanted))
             chunk *= 2
 
     def chosen(self, chosen: Choice) -> None:
@@ -320,8 +321,7 @@ class ViewKeys(PaneKeys):
         from kladml_core.workspace.export import export
 
         keys, states = self.runs.keys, self.look.states
-        self.store.read(self.store.stale(keys, states, params=True), states, params=True)
-        rows = self.store.rows(keys)
+        rows = self.store.whole(keys, states)
         export(path, rows, columns)
         return len(rows)
 

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any
 
 import pytest
@@ -97,7 +97,7 @@ def terms() -> st.SearchStrategy[str]:
 
 def entry(row: RunRow) -> Entry:
     """The run as the index reads it."""
-    metrics = tuple((name, *vars(found).values()) for name, found in row.metrics.items())
+    metrics = tuple((name, *astuple(found)) for name, found in row.metrics.items())
     params = tuple(
         (key, json.dumps(value, ensure_ascii=False), param_text(value), number_of(value))
         for key, value in row.params.items()
