@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kladml_tui.screens.form import Answers
 
 _ACTIONS = frozenset({"filter", "columns", "save_view", "export"})
-_FIRST_CHUNK = 200
+_FIRST_CHUNK, _LAST_CHUNK = 200, 800
 
 
 class ViewKeys(PaneKeys):
@@ -144,7 +144,7 @@ class ViewKeys(PaneKeys):
                 return
             now, unknown = unknown[:chunk], unknown[chunk:]
             await asyncio.to_thread(store.read, now, states, params=run_store.asks_params(view, wanted))
-            chunk *= 2
+            chunk = min(2 * chunk, _LAST_CHUNK)
 
     def chosen(self, chosen: Choice) -> None:
         """Other runs are shown."""
