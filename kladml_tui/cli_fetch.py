@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from shlex import quote
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Annotated
 
@@ -122,7 +123,7 @@ def _show(found: Fetched) -> None:
     if found.live:
         print(inert(f"it was live on {found.host} a moment ago: stop it there before it goes on here"), file=sys.stderr)
     elif found.checkpoints:
-        print(inert(f"`kladml-tui resume {found.run}` goes on with it here"), file=sys.stderr)
+        print(inert(f"`kladml-tui resume {quote(found.run)}` goes on with it here"), file=sys.stderr)
 
 
 @contextmanager

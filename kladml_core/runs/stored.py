@@ -13,13 +13,14 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from kladml_core.errors import UnusableError
+from kladml_core.errors import KladMLError, UnusableError
 from kladml_core.interfaces.storage import StorageInterface
 from kladml_core.runs.checkpoint_list import CHECKPOINT_NAME, MANIFEST, seal
 from kladml_core.runs.ref import RUN_NAME, RunRef
@@ -34,6 +35,8 @@ RENEW_SECONDS = 300.0
 """How often the manifest of a live run is stored anew, whether it has changed or not."""
 
 _VERSION = 1
+_PAUSES = (0.05, 0.2, 0.5)
+"""Seconds between the tries to read a manifest that may be written this moment."""
 _RECORDS = re.compile(
     r"run\.json|config\.yaml|state\.json|lost\.json|events\.jsonl|summary\.json|notes\.yaml|console\.log"
     r"|metrics/[^/]+\.bin|attempts/.+|artifacts/.+",
@@ -181,6 +184,14 @@ class Store:
         key = self.key(reference, STORED)
         if not self.storage.file_exists(self.bucket, key):
             return None
+        for pause in _PAUSES:
+            try:
+                return self._read(key, reference)
+            except KladMLError:
+                time.sleep(pause)  # not every storage puts a file in place of another in one step
+        return self._read(key, reference)
+
+    def _read(self, key: str, reference: str) -> StoredRun:
         with tempfile.TemporaryDirectory(prefix="kladml-") as folder:
             path = Path(folder) / STORED
             self.storage.download_file(self.bucket, key, str(path))

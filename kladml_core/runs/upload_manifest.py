@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from shlex import quote
 
 from kladml_core.errors import KladMLError
 from kladml_core.runs.checkpoint_list import list_checkpoints
@@ -46,7 +47,7 @@ def stored_of(store: Store, run: RunDirectory, uid: str, *, known: bool) -> Stor
     if events is not None and not _begins_with(run, events):
         raise Refused(
             f"{where} went on elsewhere, on {stored.host} in attempt {stored.attempt}",
-            hint=f"`kladml-tui fetch {reference}` from another workspace gets that one",
+            hint=f"`kladml-tui fetch {quote(reference)}` from another workspace gets that one",
         )
     return stored
 

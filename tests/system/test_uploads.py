@@ -215,13 +215,17 @@ def test_the_commands_train_without_a_server_and_fetch_and_resume_with_one(
     root = uploading.root
     trained = kladml("--run", write_config(root, epochs=1), "--json", cwd=root)
     assert trained.returncode == 0 and json_lines(trained.stdout)[-1]["kind"] == "run_finished", trained.stderr
+    (waiting,) = json.loads(kladml("sync", "--json", cwd=root).stdout)["uploads"]
+    assert waiting["files"] > 5 and "cannot be reached" in waiting["error"]
+    assert "failing" in kladml("sync", cwd=root).stdout
     other = tmp_path / "other"
     other.mkdir()
     shutil.copy(root / "kladml.yaml", other)
     away = kladml("fetch", "--list", "--json", cwd=other)
     assert away.returncode == 3 and "cannot be reached" in away.stderr
     with s3_server(buckets, port=port):
-        wait_for(lambda: not uploads.listed(uploading.data), SECONDS, "it is not uploaded once there is a server")
+        assert kladml("sync", "--wait", str(SECONDS), cwd=root).returncode == 0
+        assert not uploads.listed(uploading.data), "it is not uploaded once there is a server"
         assert (buckets / "runs/lab/vision/digits/short/run_0001" / STORED).is_file()
         assert list((buckets / "runs/lab/vision/digits/short/run_0001/artifacts/best_model").iterdir())
         (listed,) = json.loads(kladml("fetch", "--list", "vision", "--json", cwd=other).stdout)
