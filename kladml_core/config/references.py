@@ -12,7 +12,7 @@ from kladml_core.config.document import KeyPath
 from kladml_core.config.faults import Fault
 from kladml_core.config.names import is_target
 from kladml_core.config.targets import find_target
-from kladml_core.errors import ExitCode, KladMLError
+from kladml_core.errors import ExitCode, KladMLError, UnusableError
 
 DATA_SUFFIXES = (".npz", ".safetensors", ".csv", ".parquet")
 """What a data file's name may end in."""
@@ -42,6 +42,7 @@ def reference_faults(data: dict[str, Any], workspace: Path) -> Iterator[tuple[Fa
         value = _value(data, ("data", split))
         if isinstance(value, str) and value:
             yield from _data_fault(("data", split), value, workspace)
+    yield from _params_fault(data.get("data"), workspace)
 
 
 def is_data_path(text: str) -> bool:
@@ -65,6 +66,25 @@ def _data_fault(path: KeyPath, text: str, workspace: Path) -> Iterator[tuple[Fau
         find_dataset(workspace, text)
     except KladMLError as error:
         yield _fault(path, error), error.exit_code
+
+
+def _params_fault(source: Any, workspace: Path) -> Iterator[tuple[Fault, ExitCode]]:
+    """What files cannot be asked for; the parameters of a function are looked at where its signature is."""
+    params = source.get("params") if isinstance(source, dict) and not source.get("target") else None
+    if not isinstance(params, dict) or not params:
+        return
+    from kladml_core.data.table_choice import TableChoice
+    from kladml_core.workspace.datasets import find_dataset
+
+    try:
+        for name in filter(None, map(source.get, ("train", "val", "test"))):
+            if isinstance(name, str) and not is_data_path(name) and find_dataset(workspace, name).target is not None:
+                return
+        TableChoice.of(params)
+    except UnusableError:
+        return  # there is no such dataset, which is told at its name
+    except KladMLError as error:
+        yield _fault(("data", "params"), error), error.exit_code
 
 
 def _fault(path: KeyPath, error: KladMLError) -> Fault:

@@ -187,8 +187,8 @@ RUN_FAULTS: list[tuple[str, str, tuple[int, int]]] = [
     (GOOD.replace("mod:Net", "mod"), "model.target must be module:Name or path/to/file.py:Name, not 'mod'", (1, 17)),
     (GOOD.replace('target: "mod:load"', ""), "data needs a target, or train", (2, 1)),
     (
-        GOOD.replace('target: "mod:load"', "params: {a: 1}, train: ./x.npz").replace("./x", "x"),
-        "there is none",
+        GOOD.replace('target: "mod:load"', "params: {a: 1}, train: x.npz"),
+        "'a' is no parameter of a data file",
         (2, 16),
     ),
     (GOOD.replace("}\ntraining", ", val: x}\ntraining"), "data.val cannot stand beside data.target", (2, 33)),

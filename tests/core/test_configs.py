@@ -20,7 +20,7 @@ from kladml_core.errors import ConfigError, UnusableError
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.settings import Settings, load_settings
 from kladml_core.workspace.configs import config_row, differences, duplicate, listing, new_path, rename, write_new
-from kladml_core.workspace.datasets import register
+from kladml_core.workspace.dataset_register import register
 
 GOOD = 'model: {target: "mod:Net"}\ndata: {target: "mod:load"}\ntraining: {max_epochs: 3}\n'
 MODEL = """
