@@ -26,6 +26,7 @@ from kladml_tui import (
 )
 from kladml_tui.cli_datasets import dataset_commands
 from kladml_tui.cli_doctor import doctor
+from kladml_tui.cli_help import CommandGroup
 from kladml_tui.cli_projects import project_commands
 from kladml_tui.cli_queue import queue_commands
 from kladml_tui.cli_shared import open_app, print_json, print_rows, rings, settings_of
@@ -33,6 +34,7 @@ from kladml_tui.cli_sync import sync
 from kladml_tui.cli_views import views_commands
 
 app = typer.Typer(
+    cls=CommandGroup,
     name="kladml-tui",
     help="Browse, edit, launch and watch PyTorch training. Without a command it opens the app.",
     invoke_without_command=True,
@@ -42,6 +44,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 config_commands = typer.Typer(
+    cls=CommandGroup,
     help="Configs of runs, and the settings of the workspace.",
     invoke_without_command=True,
     add_completion=False,

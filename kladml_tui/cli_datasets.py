@@ -13,6 +13,7 @@ from kladml_core.errors import ConfigError, ExitCode, KladMLError
 from kladml_core.runs.plain import inert
 from kladml_core.workspace.choose import choose_workspace
 from kladml_tui.cli_dataset_show import Name, fact_rows, facts_json, say, show, version_text
+from kladml_tui.cli_help import CommandGroup
 from kladml_tui.cli_runs import Json, Workspace, above
 from kladml_tui.cli_shared import print_json, print_rows, settings_of
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from kladml_core.workspace.datasets import DatasetRegistration
 
 dataset_commands = typer.Typer(
+    cls=CommandGroup,
     help="Datasets: data under a name that configs use, with what it looked like when it was registered.",
     invoke_without_command=True,
     add_completion=False,

@@ -12,6 +12,7 @@ import typer
 from kladml_core.errors import ExitCode
 from kladml_core.runs.plain import inert
 from kladml_core.workspace.choose import choose_workspace
+from kladml_tui.cli_help import CommandGroup
 from kladml_tui.cli_runs import above
 from kladml_tui.cli_shared import print_json, print_rows, settings_of
 
@@ -24,6 +25,7 @@ Workspace = Annotated[
 def add_commands(app: typer.Typer) -> None:
     """Registers these commands."""
     group = typer.Typer(
+        cls=CommandGroup,
         help="What is told of runs, and a try of it.",
         invoke_without_command=True,
         add_completion=False,

@@ -11,6 +11,7 @@ import typer
 from kladml_core.errors import ConfigError, ExitCode
 from kladml_core.runs.plain import inert
 from kladml_core.workspace.choose import choose_workspace
+from kladml_tui.cli_help import CommandGroup
 from kladml_tui.cli_runs import Json, Workspace, above
 from kladml_tui.cli_shared import print_json, print_rows, settings_of
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from kladml_core.workspace.places import PlaceRow
 
 project_commands = typer.Typer(
+    cls=CommandGroup,
     help="Projects, families and experiments, in which runs are filed. REF is project, project/family or "
     "project/family/experiment.",
     invoke_without_command=True,

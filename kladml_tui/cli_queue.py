@@ -13,6 +13,7 @@ import typer
 from kladml_core.errors import ConfigError, ExitCode, UnusableError
 from kladml_core.runs.plain import inert
 from kladml_core.workspace.choose import choose_config, choose_workspace
+from kladml_tui.cli_help import CommandGroup
 from kladml_tui.cli_runs import Json, Workspace, above
 from kladml_tui.cli_shared import clock, print_json, print_rows, settings_of
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from kladml_core.runs.rundir import RunDirectory
     from kladml_core.settings import Settings
 
-queue_commands = typer.Typer(invoke_without_command=True, add_completion=False, rich_markup_mode=None)
+queue_commands = typer.Typer(cls=CommandGroup, invoke_without_command=True, add_completion=False, rich_markup_mode=None)
 
 Queued = Annotated[str, typer.Argument(metavar="RUN", help="A run in the queue: run_0007, 7.")]
 SeveralQueued = Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs in the queue: run_0007, 7.")]

@@ -9,11 +9,13 @@ import typer
 from kladml_core.errors import ExitCode
 from kladml_core.runs.plain import inert
 from kladml_core.workspace.choose import choose_workspace
+from kladml_tui.cli_help import CommandGroup
 from kladml_tui.cli_list import Columns, FilterWords, Sort, view_of, words_ask_help
 from kladml_tui.cli_runs import Json, Workspace, above
 from kladml_tui.cli_shared import print_json, print_rows, settings_of
 
 views_commands = typer.Typer(
+    cls=CommandGroup,
     help="Saved views of the runs: filter, sort and columns under a name.",
     invoke_without_command=True,
     add_completion=False,

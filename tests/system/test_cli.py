@@ -219,3 +219,10 @@ def _ended_run(workspace: Path, experiment: str, status: str, exit_code: int) ->
     log.status(status, exit_code=exit_code)
     log.close()
     return run
+
+
+@pytest.mark.parametrize("group", [(), ("config",), ("queue",), ("datasets",), ("projects",), ("views",)])
+def test_help_cuts_no_summary_off(group: tuple[str, ...]) -> None:
+    told = kladml(*group, "--help", COLUMNS="80").stdout
+    assert "Commands:" in told
+    assert "..." not in told.partition("Commands:")[2]
