@@ -222,7 +222,7 @@ def _ended_run(workspace: Path, experiment: str, status: str, exit_code: int) ->
 
 
 @pytest.mark.parametrize("group", [(), ("config",), ("queue",), ("datasets",), ("projects",), ("views",)])
-def test_help_cuts_no_summary_off(group: tuple[str, ...]) -> None:
-    told = kladml(*group, "--help", COLUMNS="80").stdout
+def test_help_cuts_no_summary_off(group: tuple[str, ...], tmp_path: Path) -> None:
+    told = kladml(*group, "--help", cwd=tmp_path, COLUMNS="80").stdout
     assert "Commands:" in told
     assert "..." not in told.partition("Commands:")[2]
