@@ -27,25 +27,34 @@ def add_commands(app: typer.Typer) -> None:
 
 def compare(
     context: typer.Context,
-    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Two to eight runs.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Two runs or more.")],
+    group_seeds: Annotated[
+        bool,
+        typer.Option(
+            "--group-seeds", help="Runs that differ in their seed alone as one, with mean ± deviation of their metrics."
+        ),
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Tell as well what the runs have in common.")] = False,
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Tells in what runs differ: config, provenance, and what their metrics came to."""
+    """Tells in what runs differ: what their metrics came to, config and provenance."""
     from kladml_core.runs.compare import compare as compare_runs
     from kladml_core.runs.ref import find_run
-    from kladml_tui.compare_text import names, tables
+    from kladml_tui.compare_text import tables
 
     data = settings_of(choose_workspace(workspace or above(context))).data
     comparison = compare_runs([find_run(data, run) for run in runs])
     if json:
-        print_json(comparison.to_json())
+        more = comparison.alike_json() if everything else {}
+        groups = {"groups": comparison.groups_json()} if group_seeds else {}
+        print_json({**comparison.to_json(), **groups, **more})
         return
-    for number, table in enumerate(tables(comparison)):
+    for number, table in enumerate(tables(comparison, seeds=group_seeds, everything=everything)):
         if number:
             print()
         if table.rows:
-            print_rows((table.title, *names(comparison)), table.rows)
+            print_rows((table.title, *table.heads), table.rows)
         else:
             print(inert(f"{table.title}: {table.instead}"))
     for reference, reason in comparison.unread:

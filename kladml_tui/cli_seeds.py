@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kladml_core.workspace.columns import columns_of, is_metric, metric_names
 from kladml_core.workspace.rows import with_params
-from kladml_core.workspace.seeds import SEED, SeedGroup, Spread, group_seeds
-from kladml_core.workspace.values import FIGURES, Value, value_named, varying
+from kladml_core.workspace.seeds import SEED, SeedGroup, group_seeds
+from kladml_core.workspace.values import Value, value_named, varying
 from kladml_tui.cli_shared import print_json, print_rows
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def print_groups(rows: Sequence[RunRow], view: View, limit: int | None, *, json:
     groups = group_seeds([row if row.params else with_params(row) for row in rows])
     groups = _sorted(groups, rows, view)[:limit]
     if json:
-        print_json([_object(group) for group in groups])
+        print_json([group.to_json() for group in groups])
         return
     if not groups:
         print("no runs")
@@ -53,39 +53,17 @@ def _values(view: View, rows: Sequence[RunRow], first: Sequence[RunRow]) -> list
 
 
 def _cells(group: SeedGroup, values: Sequence[Value], rows: Sequence[RunRow]) -> list[str]:
+    from kladml_tui.compare_text import spread_text
     from kladml_tui.run_cells import cell
 
     return [
-        _spread_text(group.spread(value.name, value.figure), len(group.runs))
+        spread_text(group.spread(value.name, value.figure), len(group.runs))
         if is_metric(value, rows)
         else cell(value, group.row)
         for value in values
     ]
 
 
-def _spread_text(spread: Spread | None, runs: int) -> str:
-    """`0.0412 ± 0.0031`; with how many it is of where some runs have no finite value."""
-    from kladml_tui.run_line import number
-
-    if spread is None:
-        return ""
-    text = number(spread.mean) if spread.deviation is None else f"{number(spread.mean)} ± {number(spread.deviation)}"
-    return text if spread.count == runs else f"{text} ({spread.count} of {runs})"
-
-
 def _names(group: SeedGroup) -> str:
     """The first run's reference, then the others' names."""
     return " ".join((group.row.reference, *(row.reference.rpartition("/")[2] for row in group.runs[1:])))
-
-
-def _object(group: SeedGroup) -> dict[str, Any]:
-    metrics: dict[str, dict[str, Any]] = {}
-    for name in metric_names(group.runs):
-        found = {figure: group.spread(name, figure) for figure in FIGURES}
-        metrics[name] = {figure: None if spread is None else spread.to_json() for figure, spread in found.items()}
-    return {
-        "runs": [row.reference for row in group.runs],
-        "seeds": [row.params.get(SEED) for row in group.runs],
-        "params": dict(group.params),
-        "metrics": metrics,
-    }

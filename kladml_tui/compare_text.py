@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kladml_core.runs.compare import Comparison, Differences, value_text
 from kladml_core.runs.event_text import figure
 from kladml_core.workspace.rows import RunRow
-from kladml_tui.run_line import duration, moment, progress
+from kladml_core.workspace.seeds import Spread
+from kladml_tui.run_line import duration, moment, number, progress
 from kladml_tui.text import one_line
 
 BEST = "◆"
@@ -26,35 +27,86 @@ class Table:
     """What is compared, then its value in every run."""
     instead: str = ""
     """What to say where there are no rows."""
+    heads: tuple[str, ...] = ()
+    """Whose values stand in the columns."""
 
 
 def names(comparison: Comparison) -> tuple[str, ...]:
-    """The runs' names: without what they have in common, where that is a whole experiment."""
-    references = [row.reference for row in comparison.runs]
+    """The runs' names, see `short_names`."""
+    return short_names([row.reference for row in comparison.runs])
+
+
+def short_names(references: Sequence[str]) -> tuple[str, ...]:
+    """References without what they have in common, where that is a whole experiment."""
     if len({reference.rpartition("/")[0] for reference in references}) == 1:
         return tuple(reference.rpartition("/")[2] for reference in references)
     return tuple(references)
 
 
-def tables(comparison: Comparison) -> tuple[Table, ...]:
-    """The parts in the order in which they are read."""
-    told = "".join(f"{reference}: {reason}. " for reference, reason in comparison.unread)
-    return (
-        Table("Runs", tuple(_facts(comparison.runs))),
-        Table("Config", _differences(comparison.config), told or "The configs are the same."),
-        Table("Metrics", tuple(_metrics(comparison)), "No metric has been logged."),
-        Table("Provenance", _differences(comparison.provenance), "They came about alike."),
+def group_names(comparison: Comparison) -> tuple[str, ...]:
+    """The names of the groups: that of the first run, and how many more there are."""
+    label = dict(zip((row.reference for row in comparison.runs), names(comparison), strict=True))
+    return tuple(
+        label[group.row.reference] + (f" +{len(group.runs) - 1}" if len(group.runs) > 1 else "")
+        for group in comparison.groups
     )
 
 
-def plain_text(comparison: Comparison) -> str:
+def tables(comparison: Comparison, *, seeds: bool = False, everything: bool = False) -> tuple[Table, ...]:
+    """The parts in the order in which they are read.
+
+    Args:
+        seeds: a column for each group of runs that differ in their seed alone, with mean ± deviation of the metrics.
+        everything: tell as well what the runs have in common.
+    """
+    told = "".join(f"{reference}: {reason}. " for reference, reason in comparison.unread)
+    heads = group_names(comparison) if seeds else names(comparison)
+    shown = comparison.by_seeds() if seeds else comparison
+    metrics = _spreads(comparison) if seeds else _metrics(comparison)
+    found = [
+        Table("Runs", tuple(_groups(comparison) if seeds else _facts(comparison.runs)), "", heads),
+        Table("Metrics", tuple(metrics), "No metric has been logged.", heads),
+        Table("Config", _differences(shown.config), told or "The configs are the same.", heads),
+        Table("Provenance", _differences(shown.provenance), "They came about alike.", heads),
+    ]
+    if everything:
+        for title, alike in (("Config", comparison.config_alike), ("Provenance", comparison.provenance_alike)):
+            rows = tuple((key, value_text(value)) for key, value in alike)
+            found.append(Table(f"{title}, the same in all", rows, "Nothing.", ("all runs",)))
+    return tuple(found)
+
+
+def plain_text(comparison: Comparison, *, seeds: bool = False, everything: bool = False) -> str:
     """The whole comparison with a tab between the cells, for the clipboard and a spreadsheet; inert."""
     lines = []
-    for table in tables(comparison):
-        lines.append("\t".join((table.title, *map(one_line, names(comparison)))))
+    for table in tables(comparison, seeds=seeds, everything=everything):
+        lines.append("\t".join((table.title, *map(one_line, table.heads))))
         lines += ["\t".join(map(one_line, row)) for row in table.rows] or [one_line(table.instead)]
         lines.append("")
     return "\n".join(lines)
+
+
+def spread_text(spread: Spread | None, runs: int) -> str:
+    """`0.0412 ± 0.0031`; with how many it is of where some of the runs have no finite value."""
+    if spread is None:
+        return ""
+    text = number(spread.mean) if spread.deviation is None else f"{number(spread.mean)} ± {number(spread.deviation)}"
+    return text if spread.count == runs else f"{text} ({spread.count} of {runs})"
+
+
+def _groups(comparison: Comparison) -> Iterator[tuple[str, ...]]:
+    label = dict(zip((row.reference for row in comparison.runs), names(comparison), strict=True))
+    groups = comparison.groups
+    yield ("n", *(str(len(group.runs)) for group in groups))
+    yield ("runs", *(" ".join(label[row.reference] for row in group.runs) for group in groups))
+    yield ("seeds", *(", ".join(seed or "–" for seed in group.seeds) for group in groups))
+
+
+def _spreads(comparison: Comparison) -> Iterator[tuple[str, ...]]:
+    for name, _ in comparison.metrics:
+        for kind in ("last",) if name.endswith(_HOW_FAST) else ("last", "best"):
+            spreads = ((group.spread(name, kind), len(group.runs)) for group in comparison.groups)
+            yield (f"{name} {kind}", *(spread_text(*one) or "–" for one in spreads))
 
 
 def _facts(runs: tuple[RunRow, ...]) -> Iterator[tuple[str, ...]]:

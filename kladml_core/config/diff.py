@@ -28,6 +28,16 @@ def diff(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, tuple[Any, ...
     return [(dotted(path), values) for path, values in differences(configs)]
 
 
+def alike(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, Any]]:
+    """The dotted keys that all configs have with the same value, each with that value."""
+    flat = [flatten(config) for config in configs]
+    return [
+        (dotted(path), value)
+        for path, value in (flat[0] if flat else {}).items()
+        if all(_same(value, one.get(path, MISSING)) for one in flat[1:])
+    ]
+
+
 def differences(configs: Sequence[Mapping[str, Any]]) -> list[tuple[KeyPath, tuple[Any, ...]]]:
     """The same with paths instead of dotted keys."""
     flat = [flatten(config) for config in configs]
@@ -40,9 +50,14 @@ def differences(configs: Sequence[Mapping[str, Any]]) -> list[tuple[KeyPath, tup
         values = tuple(one.get(path, MISSING) for one in flat)
         # An empty mapping here and keys below it there: the keys tell it all.
         said_below = path in above and all(value is MISSING or value == {} for value in values)
-        if not said_below and any(not _same(values[0], value) for value in values[1:]):
+        if not said_below and differ(values):
             found.append((path, values))
     return found
+
+
+def differ(values: Sequence[Any]) -> bool:
+    """Whether the values of a key are not all the same one; see `diff`."""
+    return any(not _same(values[0], value) for value in values[1:])
 
 
 def flatten(config: Mapping[str, Any]) -> dict[KeyPath, Any]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from kladml_core.config.diff import MISSING, diff
+from kladml_core.config.diff import MISSING, alike, diff, differ, flatten
+from kladml_core.config.document import dotted
 from kladml_core.config.emit import dump_value
 from kladml_core.config.load import read
 from kladml_core.errors import ConfigError, KladMLError
-from kladml_core.runs.provenance_diff import provenance_diff
+from kladml_core.runs.provenance_diff import origin
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.workspace.rows import MetricFigures, RunRow, run_row
+from kladml_core.workspace.seeds import SEED, SeedGroup, group_seeds
 
-MOST_RUNS = 8
+MOST_RUNS = 200
 """Runs that can be compared at once."""
 
 Differences = tuple[tuple[str, tuple[object, ...]], ...]
@@ -36,6 +38,35 @@ class Comparison:
     """The metric that decides which checkpoint is best, and whether its `min` or `max` is; from the first config."""
     unread: tuple[tuple[str, str], ...] = ()
     """Runs whose config could not be read, each with the reason; they count as without a key."""
+    config_alike: tuple[tuple[str, object], ...] = ()
+    """The keys that all configs have with the same value."""
+    provenance_alike: tuple[tuple[str, object], ...] = ()
+    """What all runs recorded alike of their origin."""
+    identities: tuple[str, ...] = ()
+    """Of each run its uid, or its reference where it has none: what a screen chooses its colour by."""
+
+    @property
+    def groups(self) -> tuple[SeedGroup, ...]:
+        """The runs in groups that differ in nothing but their seed, in the order of the first run of each."""
+        return tuple(group_seeds(self.runs))
+
+    def by_seeds(self) -> Comparison:
+        """The comparison of the groups, each by its first run: seeds differ within a group and are no difference."""
+        groups = self.groups
+        first = [self.runs.index(group.row) for group in groups]
+
+        def chosen(differences: Differences) -> Differences:
+            picked = ((key, tuple(values[at] for at in first)) for key, values in differences if key != SEED)
+            return tuple((key, values) for key, values in picked if differ(values))
+
+        return replace(
+            self,
+            runs=tuple(group.row for group in groups),
+            identities=tuple(self.identities[at] for at in first),
+            config=chosen(self.config),
+            provenance=chosen(self.provenance),
+            metrics=tuple((name, tuple(figures[at] for at in first)) for name, figures in self.metrics),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The comparison as `compare --json` prints it; a value that a run lacks is missing from its mapping."""
@@ -50,6 +81,14 @@ class Comparison:
             },
             "unread": dict(self.unread),
         }
+
+    def alike_json(self) -> dict[str, Any]:
+        """What the runs have in common, as `compare --all --json` adds it."""
+        return {"config_alike": dict(self.config_alike), "provenance_alike": dict(self.provenance_alike)}
+
+    def groups_json(self) -> list[dict[str, Any]]:
+        """The groups with mean and spread of each metric, as `compare --group-seeds --json` adds them."""
+        return [group.to_json() for group in self.groups]
 
 
 def compare(runs: Sequence[RunDirectory]) -> Comparison:
@@ -66,24 +105,35 @@ def compare(runs: Sequence[RunDirectory]) -> Comparison:
     twice = {run.reference for run in runs if sum(other.path == run.path for other in runs) > 1}
     if twice:
         raise ConfigError(f"{', '.join(sorted(twice))} is named more than once", hint="name different runs")
-    rows = tuple(run_row(run) for run in runs)
+    rows = [run_row(run) for run in runs]
     configs: list[Mapping[str, Any]] = []
     unread = []
-    for run in runs:
+    for at, run in enumerate(runs):
         try:
             configs.append(read(run.config).data)
+            rows[at] = replace(rows[at], params={dotted(path): value for path, value in flatten(configs[-1]).items()})
         except KladMLError as error:
             configs.append({})
             unread.append((run.reference, error.message))
     monitor = _monitor(configs[0])
+    origins = [origin(run) for run in runs]
     return Comparison(
-        rows,
+        tuple(rows),
         config=tuple(diff(configs)),
-        provenance=tuple(provenance_diff(runs)),
+        provenance=tuple(diff(origins)),
         metrics=tuple(_metrics(rows, monitor[0])),
         monitor=monitor,
         unread=tuple(unread),
+        config_alike=tuple(alike(configs)),
+        provenance_alike=tuple(alike(origins)),
+        identities=tuple(map(identity, runs)),
     )
+
+
+def identity(run: RunDirectory) -> str:
+    """What tells the run from all others wherever it lies: its uid, or its reference where it has none."""
+    uid = (run.read_run() or {}).get("uid")
+    return uid if isinstance(uid, str) and uid else run.reference
 
 
 def value_text(value: object) -> str:

@@ -22,10 +22,11 @@ def provenance_diff(runs: Sequence[RunDirectory]) -> list[tuple[str, tuple[objec
         the dotted keys that differ, each with the value of every run: `kladml_core.config.diff.MISSING` where a run
         recorded none. Uncommitted changes are compared by content: equal patches have equal values.
     """
-    return diff([_origin(run) for run in runs])
+    return diff([origin(run) for run in runs])
 
 
-def _origin(run: RunDirectory) -> dict[str, Any]:
+def origin(run: RunDirectory) -> dict[str, Any]:
+    """How a run came about, by its newest attempt, as a nested mapping without what it has not recorded."""
     identity = run.read_run() or {}
     number = run.latest_attempt()
     attempt = (None if number is None else run.read_attempt(number)) or {}

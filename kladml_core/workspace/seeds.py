@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kladml_core.workspace.columns import metric_names
 from kladml_core.workspace.rows import RunRow
-from kladml_core.workspace.values import figure_of, number_of, param_text
+from kladml_core.workspace.values import FIGURES, figure_of, number_of, param_text
 
 SEED = "seed"
 
@@ -65,6 +66,19 @@ class SeedGroup:
             return None
         deviation = statistics.stdev(found) if len(found) > 1 else None
         return Spread(statistics.fmean(found), deviation, min(found), max(found), len(found))
+
+    def to_json(self) -> dict[str, Any]:
+        """As `runs` and `compare` print it with `--group-seeds --json`."""
+        metrics: dict[str, dict[str, Any]] = {}
+        for name in metric_names(self.runs):
+            found = {figure: self.spread(name, figure) for figure in FIGURES}
+            metrics[name] = {figure: None if spread is None else spread.to_json() for figure, spread in found.items()}
+        return {
+            "runs": [row.reference for row in self.runs],
+            "seeds": [row.params.get(SEED) for row in self.runs],
+            "params": dict(self.params),
+            "metrics": metrics,
+        }
 
 
 def group_seeds(rows: Sequence[RunRow]) -> list[SeedGroup]:

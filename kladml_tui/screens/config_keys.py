@@ -17,8 +17,6 @@ from kladml_tui.text import notice
 from kladml_tui.widgets.workspace_tree import config_key
 
 if TYPE_CHECKING:
-    from textual.worker import Worker
-
     from kladml_core.config.template import Template
 
 _HINT = "module:Name or path/to/file.py:Name"
@@ -99,9 +97,12 @@ class ConfigKeys(HierarchyKeys, RepeatKeys):
         rows = await asyncio.to_thread(listing, self.settings)
         self.app.push_screen(Problems(rows, self.settings.root))
 
-    def action_diff(self) -> Worker[None]:
+    def action_diff(self) -> None:
         """Shows in what the marked runs differ; on a config, in what it is another than the marked run."""
-        return super().action_diff() if self.config_here is None else self._config_diff(self.config_here)
+        if self.config_here is None:
+            super().action_diff()
+        else:
+            self._config_diff(self.config_here)
 
     @work(group="disk", exit_on_error=False)
     async def _config_diff(self, config: Path) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
+from typing import Any
 
 from textual import work
 
-from kladml_core.errors import KladMLError
 from kladml_core.runs.rundir import RunDirectory
 from kladml_tui.look import Look
 from kladml_tui.screens.changed_data import agreed
@@ -81,9 +80,8 @@ class RepeatKeys(RunKeys):
             there = {f"{one.key}/{name}" for one in look.experiments for name in one.runs}
             self.runs.clear_marks(reference for reference in marked if reference not in there)
 
-    @work(group="disk", exit_on_error=False)
-    async def action_diff(self) -> None:
-        """Shows in what the marked runs differ; the one under the cursor counts where a single one is marked."""
+    def action_diff(self) -> None:
+        """Shows the curves of the marked runs and in what they differ; with a single one also that under the cursor."""
         here = self.run_here
         chosen = list(self.runs.marked)
         if here is not None and len(chosen) < 2 and here.reference not in chosen:
@@ -91,13 +89,13 @@ class RepeatKeys(RunKeys):
         if len(chosen) < 2:
             notice(self.app, "Mark runs with space; d then shows in what they differ.")
             return
-        from kladml_core.runs.compare import compare  # not before the first frame
-        from kladml_tui.screens.compare_screen import CompareScreen
+        from kladml_core.runs.compare import MOST_RUNS
+
+        if len(chosen) > MOST_RUNS:
+            notice(self.app, f"{len(chosen)} runs are marked; {MOST_RUNS} can be compared.", "error")
+            return
+        from kladml_tui.screens.compare_screen import CompareScreen  # numpy: not before the first frame
 
         runs = [RunDirectory(Path(self.settings.data) / "projects" / reference) for reference in chosen]
-        try:
-            comparison = await asyncio.to_thread(compare, runs)
-        except KladMLError as error:
-            notice(self.app, error, "error", title="Not compared")
-            return
-        self.app.push_screen(CompareScreen(comparison))
+        drawing: Any = self.settings.ui.drawing
+        self.app.push_screen(CompareScreen(runs, drawing))

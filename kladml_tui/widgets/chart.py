@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
-from textual import events
+from textual import events, work
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.strip import Strip
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Chart", "Curve", "Drawing", "Mark", "MarkKind", "View"]
 
 _SHORTEST_PAUSE = 1 / 6
+MANY_CURVES = 12
+"""More are drawn in a thread: two hundred take some tenths of a second, in which keys are not to wait."""
 
 
 class Chart(Widget, can_focus=True):
@@ -71,6 +73,7 @@ class Chart(Widget, can_focus=True):
         self._palette: list[Style] = []
         self._next_draw = 0.0
         self._waiting: Timer | None = None
+        self._composing = self._again = False
 
     def show(
         self, curves: Sequence[Curve], marks: Sequence[Mark] = (), epochs: Epochs = (), *, ended: bool = False
@@ -230,12 +233,33 @@ class Chart(Widget, can_focus=True):
         if not self._palette:
             self._palette = chart_colours.styles(self.app, self.background_colors[1], self.styles.color)
         width, height = self.size
-        if self._composer is not None:
+        if self._composer is not None and (self._composing or len(self._scene.curves) > MANY_CURVES):
+            self._compose_aside()
+        elif self._composer is not None:
             self._strips = self._composer.compose(self._scene, width, height, self._palette)
         else:
             text = Segment(self._trouble.center(width)[:width], self._palette[chart_colours.MUTED])
             middle, blank = Strip([text], width), Strip.blank(width, self._palette[0])
             self._strips = [middle if y == height // 2 else blank for y in range(height)]
+
+    @work(exit_on_error=False)
+    async def _compose_aside(self) -> None:
+        """Draw what takes long in a thread, one drawing at a time, and put it on the screen when it is made."""
+        if self._composing:
+            self._again = True
+            return
+        assert self._composer is not None
+        self._composing = True
+        try:
+            self._again = True
+            while self._again:
+                self._again = False
+                asked = self._scene, *self.size, self._palette
+                strips = await asyncio.to_thread(self._composer.compose, *asked)
+                self._strips = strips
+                self.refresh()
+        finally:
+            self._composing = False
 
 
 def _new_composer() -> Composer:

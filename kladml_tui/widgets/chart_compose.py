@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -80,12 +81,12 @@ class Composer:
         if not curve.smoothed or smoothing is None:
             return curve
         if smoothing == 0.0:
-            return Curve(curve.label, curve.series, curve.colour_index, smoothed=False)
+            return replace(curve, smoothed=False)
         known = self._smoothed.get(id(curve.series))
         if known is None or known[1].smoothing != smoothing:
             known = curve.series, curve.series.with_smoothing(smoothing)
             self._smoothed[id(curve.series)] = known
-        return Curve(curve.label, known[1], curve.colour_index)
+        return replace(curve, series=known[1])
 
     def _above(
         self, scene: Scene, curves: Sequence[Curve], data: Limits, width: int, hidden: int = 0
@@ -107,7 +108,10 @@ def _request(
     scene: Scene, shown: Sequence[Curve], data: Limits, colours: int
 ) -> Callable[[int, int, Limits | None], Request]:
     """Return a function that makes the painter's request for a size."""
-    lines = [Line(curve.series, curve.colour_index % colours, curve.smoothed) for curve in shown]
+    lines = [
+        Line(curve.series, curve.colour_index % colours, curve.smoothed, curve.marker, curve.raw, curve.band)
+        for curve in shown
+    ]
     main = shown[0].series
     marks = [PaintedMark(_x_of(mark.step, main, scene), mark.kind, mark.value) for mark in scene.marks]
     for line in lines:
@@ -137,15 +141,22 @@ def _entry(curve: Curve, scene: Scene, newest: float) -> chart_legend.Entry:
     if cursor is None:
         late = series.last_step is not None and scene.view.axis != "time" and series.last_step < newest
         note = f"@{series.last_step:,}" if late else ""
-        return chart_legend.Entry(label, curve.colour_index, series.last_value, note)
+        return chart_legend.Entry(label, curve.colour_index, series.last_value, note, curve.marker)
     reading = series.at(cursor, _axis(scene))
     if reading is None:
-        return chart_legend.Entry(label, curve.colour_index, None)
-    return chart_legend.Entry(label, curve.colour_index, reading.value, _reading_note(reading, curve, scene))
+        return chart_legend.Entry(label, curve.colour_index, None, marker=curve.marker)
+    note = _reading_note(reading, curve, scene)
+    return chart_legend.Entry(label, curve.colour_index, reading.value, note, curve.marker)
 
 
 def _reading_note(reading: Reading, curve: Curve, scene: Scene) -> str:
     notes = []
+    if curve.band is not None:
+        low, high = (
+            edge.at(reading.time if scene.view.axis == "time" else reading.step, _axis(scene)) for edge in curve.band
+        )
+        if low is not None and high is not None:
+            notes.append(f"± {number((high.value - low.value) / 2)}")
     if curve.series.decimated and reading.low < reading.high:
         notes.append(f"{number(reading.low)} to {number(reading.high)}")
     if curve.smoothed:

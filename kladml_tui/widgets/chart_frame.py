@@ -14,7 +14,10 @@ TickRow = tuple[tuple[float, str], ...]
 AXIS_ROWS = 2
 """Rows below the canvas: the axis and its numbers."""
 _NAMED_FROM = 30
-_ASCII = str.maketrans("┤├┼┬┴│└─┊…×◆◇↻•●━–·", "+++++|`-:~x*o>oo=-,") | {ord("≤"): "<=", ord("∞"): "inf"}
+_ASCII = str.maketrans("┤├┼┬┴│└─┊…×◆◇↻•●━–·■▲▼○□△▽◉◈★◐◧", "+++++|`-:~x*o>oo=-,#AVOQDY@%$&K") | {
+    ord("≤"): "<=",
+    ord("∞"): "inf",
+}
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,8 @@ from kladml_tui.widgets.chart_scale import number
 Span = tuple[str, int]
 """A piece of a line and its colour number."""
 _GAP = "   "
+_LEAST = 7
+"""Cells that no entry takes less than, with the gap before it."""
 
 
 @dataclass(frozen=True)
@@ -26,24 +28,33 @@ class Entry:
     value: float | None
     note: str = ""
     """What is to be said of the value, such as the step it is of."""
+    marker: str = ""
+    """What stands on its curve."""
 
 
 def legend(entries: Sequence[Entry], width: int) -> list[Span]:
     """Return the legend in at most `width` cells: labels are shortened before curves are left out."""
     if not entries:
         return []
+    more, entries = len(entries), entries[: 1 + width // _LEAST]
+    if more > len(entries):
+        return _cut_short(entries, more, width)
     for longest in (60, 32, 20, 12):
         for notes in (True, False):
             spans = _entries(entries, longest, notes)
             if _length(spans) <= width:
                 return spans
-    shown = len(entries)
-    while shown > 1:
-        shown -= 1
-        spans = [*_entries(entries[:shown], 12, False), (f"{_GAP}+{len(entries) - shown}", MUTED)]
+    return _cut_short(entries, more, width) if more > 1 else _entries(entries, max(1, width - 12), False)
+
+
+def _cut_short(entries: Sequence[Entry], count: int, width: int) -> list[Span]:
+    """Return as many of the first entries as fit, and how many of `count` there are besides."""
+    spans: list[Span] = []
+    for shown in range(min(len(entries), count - 1), 0, -1):
+        spans = [*_entries(entries[:shown], 12, False), (f"{_GAP}+{count - shown}", MUTED)]
         if _length(spans) <= width:
-            return spans
-    return spans if len(entries) > 1 else _entries(entries, max(1, width - 12), False)
+            break
+    return spans
 
 
 def _entries(entries: Sequence[Entry], longest: int, notes: bool) -> list[Span]:
@@ -52,7 +63,7 @@ def _entries(entries: Sequence[Entry], longest: int, notes: bool) -> list[Span]:
         if spans:
             spans.append((_GAP, TEXT))
         colour = FIRST_CURVE + 2 * entry.colour
-        spans += [("━━ ", colour), (f"{shortened(entry.label, longest)} ", TEXT)]
+        spans += [(f"━{entry.marker or '━'} ", colour), (f"{shortened(entry.label, longest)} ", TEXT)]
         if entry.value is not None:
             spans.append((f"{number(entry.value)}", colour if math.isfinite(entry.value) else NON_FINITE))
             if notes and entry.note:

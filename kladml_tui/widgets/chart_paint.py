@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -34,6 +34,8 @@ _GLYPHS: dict[Kind, tuple[str, int]] = {
     "non_finite": ("×", NON_FINITE),
 }
 _WEIGHT: tuple[Kind, ...] = ("checkpoint", "resume", "best", "non_finite")
+_MARKERS_A_CURVE = 6
+_MARKERS_IN_ALL = 96
 _EMPTY_NUMBERS = frozenset((BLANK, GRID))
 
 
@@ -44,6 +46,9 @@ class Line:
     series: Series
     colour: int
     smoothed: bool
+    marker: str = ""
+    raw: bool = True
+    band: tuple[Series, Series] | None = None
 
 
 @dataclass(frozen=True)
@@ -102,8 +107,8 @@ def paint(request: Request) -> Picture:
     chars, colours = frame.chars.copy(), _frame_colours(frame)
     backgrounds = np.full(chars.shape, raster.NO_COLOUR)
 
-    layers, hidden = _layers(request, x, axis, columns * across)
-    cells = raster.draw(layers, columns, rows, y, log_y=view.log_y, style=request.style)
+    faint, firm, hidden = _layers(request, x, axis, columns * across)
+    cells = raster.draw(faint + firm, columns, rows, y, log_y=view.log_y, style=request.style)
     canvas = np.s_[:rows, frame.left :]
     drawn = cells.colours != raster.NO_COLOUR
     chars[canvas][drawn] = cells.chars[drawn]
@@ -111,6 +116,7 @@ def paint(request: Request) -> Picture:
     backgrounds[canvas][drawn] = cells.backgrounds[drawn]
 
     sheet = _Sheet(chars, colours, frame, x, y, view.log_y)
+    _put_markers(request, sheet, firm)
     _mark(request, sheet)
     _draw_cursor(request, sheet)
     if request.style == "ascii":
@@ -121,8 +127,8 @@ def paint(request: Request) -> Picture:
 def _range(request: Request, x: Limits, axis: Any, columns: int) -> Limits | None:
     """Return the least and the greatest value in view."""
     low, high = np.inf, -np.inf
-    for line in request.lines:
-        series = line.series
+    every = [series for line in request.lines for series in (line.series, *(line.band or ()))]
+    for series in every:
         whole = x[0] <= request.data[0] and x[1] >= request.data[1]
         if whole and series.min is not None and series.max is not None and (series.min > 0 or not request.view.log_y):
             low, high = min(low, series.min), max(high, series.max)
@@ -133,21 +139,49 @@ def _range(request: Request, x: Limits, axis: Any, columns: int) -> Limits | Non
     return (low, high) if low <= high else None
 
 
-def _layers(request: Request, x: Limits, axis: Any, columns: int) -> tuple[list[raster.Layer], int]:
-    """Return the curves to rasterise, raw ones first, and how many values a logarithmic axis hides."""
+def _layers(request: Request, x: Limits, axis: Any, columns: int) -> tuple[list[raster.Layer], list[raster.Layer], int]:
+    """Return what lies behind the curves, the curves (one a line, in their order), and how many values a logarithmic
+    axis hides."""
     log_y, hidden = request.view.log_y, 0
     faint, firm = [], []
     for line in request.lines:
         colour = FIRST_CURVE + 2 * line.colour
+        smoothed = line.smoothed and line.series.count > 1
+        if line.band is not None:
+            low, high = (edge.window(*x, columns, axis=axis, positive=log_y) for edge in line.band)
+            if len(low.low) == len(high.high):
+                faint.append(raster.Layer(replace(low, high=high.high), colour + 1, faint=True))
+        if smoothed and not line.raw:
+            average = line.series.window(*x, columns, axis=axis, smoothed=True, positive=log_y)
+            hidden += average.hidden
+            firm.append(raster.Layer(average, colour, line=True))
+            continue
         raw: Window = line.series.window(*x, columns, axis=axis, positive=log_y)
         hidden += raw.hidden
-        if not line.smoothed or line.series.count < 2:
+        if not smoothed:
             firm.append(raster.Layer(raw, colour))
             continue
         faint.append(raster.Layer(raw, colour + 1, faint=True))
         average = line.series.window(*x, columns, axis=axis, smoothed=True, positive=log_y)
         firm.append(raster.Layer(average, colour, line=True))
-    return faint + firm, hidden
+    return faint, firm, hidden
+
+
+def _put_markers(request: Request, sheet: _Sheet, firm: Sequence[raster.Layer]) -> None:
+    """Put each curve's own character on it, at places of its own so that curves that lie together stay readable."""
+    marked = [index for index, line in enumerate(request.lines) if line.marker]
+    if not marked:
+        return
+    places = min(_MARKERS_A_CURVE, max(1, _MARKERS_IN_ALL // len(marked)))
+    for number, index in enumerate(marked):
+        line, window = request.lines[index], firm[index].window
+        known = np.flatnonzero(~np.isnan(window.mean))
+        wanted = (np.arange(places) + (number + 1) / (len(marked) + 1)) / places
+        for at in np.unique(
+            known[np.abs(window.position[known][:, None] - wanted).argmin(axis=0)] if len(known) else known
+        ):
+            x = sheet.x[0] + float(window.position[at]) * (sheet.x[1] - sheet.x[0])
+            sheet.point(x, float(window.mean[at]), line.marker, FIRST_CURVE + 2 * line.colour)
 
 
 def _x_ticks(request: Request, x: Limits, columns: int) -> chart_scale.Ticks:

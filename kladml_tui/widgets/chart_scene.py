@@ -26,6 +26,12 @@ class Curve:
     """Which of the theme's colours; they are taken in turn."""
     smoothed: bool = True
     """Show the moving average, and the values faint behind it."""
+    marker: str = ""
+    """One cell that stands on the curve here and there and in the legend, so that curves differ without colours."""
+    raw: bool = True
+    """Of a smoothed curve, show the values behind it; where there are many curves they would hide one another."""
+    band: tuple[Series, Series] | None = None
+    """A lower and an upper edge around the curve, with records at the same steps; filled faintly."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,8 @@ class Scene:
     def shows_the_same_as(self, other: Scene) -> bool:
         """Return whether a drawing of the other scene would look like this one's."""
 
-        def keys(scene: Scene) -> list[tuple[str, Series, int, bool]]:
-            return [(curve.label, curve.series, curve.colour_index, curve.smoothed) for curve in scene.curves]
+        def keys(scene: Scene) -> list[tuple[object, ...]]:
+            return [tuple(vars(curve).values()) for curve in scene.curves]
 
         return keys(self) == keys(other) and self._rest() == other._rest()
 

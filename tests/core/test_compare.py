@@ -70,11 +70,29 @@ def test_a_run_without_a_config_is_compared_and_named(workspace: Path) -> None:
 
 
 def test_too_few_too_many_or_the_same_run_is_refused(workspace: Path) -> None:
-    runs = [a_run(workspace) for _ in range(9)]
-    for wrong in (runs[:1], runs, [runs[0], runs[0]]):
+    runs = [a_run(workspace) for _ in range(30)]
+    for wrong in (runs[:1], runs * 7, [runs[0], runs[0]]):
         with pytest.raises(ConfigError):
             compare(wrong)
-    assert len(compare(runs[:8]).runs) == 8
+    assert len(compare(runs).runs) == 30
+
+
+def test_runs_that_differ_in_their_seed_alone_are_one_column_with_mean_and_deviation(workspace: Path) -> None:
+    runs = [a_run(workspace, loss=loss, more=f"seed: {seed}\n") for seed, loss in enumerate((0.2, 0.4, 0.6))]
+    found = compare([*runs, a_run(workspace, rate=0.3, more="seed: 0\n")])
+    rows = {row[0]: row[1:] for table in tables(found, seeds=True) for row in table.rows}
+    assert rows["n"] == ("3", "1") and rows["seeds"] == ("0, 1, 2", "0")
+    assert rows["val/loss best"] == ("0.4 ± 0.2", "0.5")
+    assert rows["training.learning_rate"] == ("0.1", "0.3") and "seed" not in rows
+    spread = json.loads(json_line(found.groups_json()[0]))["metrics"]["val/loss"]["best"]
+    assert spread["count"] == 3 and abs(spread["deviation"] - 0.2) < 1e-12
+
+
+def test_what_runs_have_in_common_is_told_where_it_is_asked_for(workspace: Path) -> None:
+    found = compare([a_run(workspace), a_run(workspace, rate=0.2)])
+    assert "early_stopping" not in plain_text(found)
+    told = plain_text(found, everything=True)
+    assert "training.early_stopping.monitor\tval/loss" in told and "host\there" in told
 
 
 def test_runs_of_several_experiments_keep_their_whole_names(workspace: Path) -> None:

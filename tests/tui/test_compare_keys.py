@@ -11,10 +11,12 @@ from kladml_core.backends.run_log import RunLog
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import read_status
 from kladml_tui.app import KladMLApp
+from kladml_tui.run_looks import MARKERS
 from kladml_tui.screens.compare_screen import CompareScreen
 from kladml_tui.screens.editor import ConfigEditor
 from kladml_tui.screens.event_screen import EventScreen
 from kladml_tui.screens.reading import Page
+from kladml_tui.widgets.compare_page import ComparePage
 from tests.tui.shell import CONFIG, ROOMY, SMALL, a_run, screen_text, shows, until, workspace_in
 from tests.waiting import wait_for
 
@@ -91,7 +93,9 @@ async def test_the_difference_of_two_runs_is_shown_and_copied(tmp_path: Path, si
         await shows(pilot, "Mark runs with space")
         await pilot.press("space", "d")
         await until(pilot, lambda: isinstance(app.screen, CompareScreen))
-        await shows(pilot, "2 runs, where they differ", "run_0001", "run_0002", "failed 70", "7", "[red]x[/red]")
+        await shows(pilot, "2 runs compared")
+        await pilot.press("tab")
+        await shows(pilot, "run_0001", "run_0002", "failed 70")
         await pilot.press("G")
         await shows(pilot, "host", "gpu-01", "[red]x[/red]")
         assert "\x1b" not in screen_text(app) and "\u202e" not in screen_text(app)
@@ -113,8 +117,12 @@ async def test_many_runs_stand_one_under_the_other_on_a_small_screen(tmp_path: P
         await shows(pilot, "space mark")
         await pilot.press(*["space"] * 6, "d")
         await until(pilot, lambda: isinstance(app.screen, CompareScreen))
-        await shows(pilot, "6 runs, where they differ", "run_0006  finished", "run_0001  finished")
-        told = app.screen.query_one(Page).plain
+        await shows(pilot, "6 runs compared", "val/loss")
+        await pilot.press("tab")
+        await shows(pilot, "run_0006  finished", "run_0001  finished")
+        told = app.screen.query_one(ComparePage).plain
+        for marker in MARKERS:
+            told = told.replace(f"\n{marker} ", "\n  ")
         assert "\n".join(["seed", *(f"  run_000{number + 1}  {number}" for number in reversed(range(6)))]) in told
         assert max(map(len, told.splitlines())) < SMALL[0]
 
@@ -209,3 +217,49 @@ async def test_a_config_that_is_deleted_leaves_the_cursor_above_it(tmp_path: Pat
         await pilot.press("R")
         await shows(pilot, "digits.yaml is gone")
         assert app.workbench.config_here is None and app.workbench.nodes.cursor_key == "configs"
+
+
+async def test_curves_of_marked_runs_lie_over_one_another_and_are_grouped_by_seed(tmp_path: Path) -> None:
+    workspace = workspace_in(tmp_path / "w")
+    for seed in range(3):
+        run = a_run(workspace)
+        (run / "config.yaml").write_text(f"{CONFIG}seed: {seed}\n")
+    (run / "metrics" / "val%2Floss.bin").unlink()
+    (run / "metrics" / "%5B%2Fred%5Dx.bin").write_bytes((run / "metrics" / "train%2Floss.bin").read_bytes())
+    app = KladMLApp(workspace)
+    async with app.run_test(size=ROOMY) as pilot:
+        await shows(pilot, "run_0003 finished", "space mark")
+        await pilot.press("tab", "space", "space", "space", "d")
+        await until(pilot, lambda: isinstance(app.screen, CompareScreen))
+        await shows(pilot, "3 runs compared", "val/loss", "1 without it", "run_0002 0.25")
+        await pilot.press("v")
+        await shows(pilot, "train/loss", "2/3", "run_0003 0.1", "smoothing 0.6")
+        legend = next(line for line in screen_text(app).splitlines() if "run_0003 0.1" in line)
+        assert len([marker for marker in MARKERS if f"━{marker} " in legend]) == 3
+        await pilot.press("s")
+        await shows(pilot, "1 groups, mean ± deviation", "run_0003 +2 n=3", "seeds", "0.1 ± 0")
+        await pilot.press("s", "a")
+        await until(pilot, lambda: "all runs" in app.screen.query_one(ComparePage).plain)
+        await pilot.press("slash")
+        await shows(pilot, "type a part of its name")
+        await pilot.press(*"red", "enter")
+        await shows(pilot, "[/red]x", "2 without it")
+        await pilot.press("question_mark")
+        await shows(pilot, "Here: comparing runs", "Choose the metric by its name.")
+        await pilot.press("escape", "q")
+        await until(pilot, lambda: app.screen is app.workbench)
+
+
+async def test_values_of_a_live_run_come_into_the_comparison(tmp_path: Path) -> None:
+    workspace = workspace_in(tmp_path / "w")
+    a_run(workspace)
+    live = RunDirectory(a_run(workspace, status="running"))
+    app = KladMLApp(workspace)
+    async with app.run_test(size=SMALL) as pilot:
+        await shows(pilot, "run_0002 running", "space mark")
+        await pilot.press("tab", "space", "space", "d")
+        await shows(pilot, "2 runs compared", "run_0002 0.25")
+        log = RunLog(live, 1)
+        log.log_metrics({"val/loss": 0.125}, 30)
+        log.close()
+        await shows(pilot, "run_0002 0.125")
