@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from kladml_core.config.diff import MISSING, alike, diff, differ, flatten
@@ -76,7 +76,7 @@ class Comparison:
             "config": _by_run(names, self.config),
             "provenance": _by_run(names, self.provenance),
             "metrics": {
-                metric: {name: vars(one) for name, one in zip(names, figures, strict=True) if one is not None}
+                metric: {name: asdict(one) for name, one in zip(names, figures, strict=True) if one is not None}
                 for metric, figures in self.metrics
             },
             "unread": dict(self.unread),
