@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kladml_core.metrics.columns import RECORD
 from kladml_core.metrics.reduce import Series, SeriesBuffer
+from kladml_core.metrics.table import Floats
 
 PLACES = 1024
 """Steps at which the spread of longer curves is worked out; a screen has fewer columns."""
@@ -17,7 +19,7 @@ PLACES = 1024
 
 @dataclass(frozen=True, eq=False)
 class SpreadCurve:
-    """The mean of some curves, and what lies a standard deviation below and above it, at the same steps."""
+    """The mean of some curves, and what lies a standard deviation below and above it."""
 
     mean: Series
     low: Series
@@ -44,6 +46,19 @@ def spread_curve(curves: Sequence[Series]) -> SpreadCurve | None:
     steps = np.unique(np.concatenate([step for step, _, _ in tracks]))
     if len(steps) > PLACES:
         steps = steps[np.unique(np.linspace(0, len(steps) - 1, PLACES).round().astype(np.int64))]
+    inner = _mean_and_deviation(tracks, steps)
+    # The edges also between the steps, so that a band is a band where values are few.
+    between = np.linspace(steps[0], steps[-1], PLACES).astype(np.int64)
+    edges = np.unique(np.concatenate((steps.astype(np.int64), between)))
+    time, mean, deviation = _mean_and_deviation(tracks, edges)
+    low, high = (_series(edges, time, line) for line in (mean - deviation, mean + deviation))
+    return SpreadCurve(_series(steps, *inner[:2]), low, high, len(tracks))
+
+
+def _mean_and_deviation(
+    tracks: Sequence[tuple[Floats, Floats, Floats]], steps: NDArray[Any]
+) -> tuple[Floats, Floats, Floats]:
+    """Times, means and deviations at these steps."""
     values = np.array([_at(steps, step, value) for step, _, value in tracks])
     times = np.array([_at(steps, step, time) for step, time, _ in tracks])
     known = np.isfinite(values)
@@ -53,8 +68,7 @@ def spread_curve(curves: Sequence[Series]) -> SpreadCurve | None:
         squares = np.where(known, values - mean, 0.0) ** 2
         deviation = np.sqrt(squares.sum(axis=0) / np.maximum(count - 1, 1))
         time = np.nansum(times, axis=0) / np.maximum(np.isfinite(times).sum(axis=0), 1)
-    middle, low, high = (_series(steps, time, line) for line in (mean, mean - deviation, mean + deviation))
-    return SpreadCurve(middle, low, high, len(tracks))
+    return time, mean, deviation
 
 
 def _track(curve: Series) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

@@ -119,6 +119,9 @@ def _title(text: str) -> Content:
 
 def _folded(text: str, cells: int) -> list[str]:
     """The text in lines of so many cells, parted between words where there are any."""
+    line = one_line(text)
+    if cells_of(line) <= cells:
+        return [line]
     return [line.plain.rstrip() for line in content(text).wrap(max(2, cells))] or [""]
 
 

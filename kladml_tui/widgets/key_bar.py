@@ -83,7 +83,7 @@ class KeyBar(Widget):
             else:
                 here.append(binding)
         # Ours before those of the focused widget: a chart has more keys than a narrow screen has room.
-        here.sort(key=lambda binding: binding.id not in BY_ID)
+        here.sort(key=lambda binding: binding.id not in BY_ID and not (binding.id or "").startswith("compare."))
         last = [always[name] for name in _ALWAYS if name in always]
         room = self.size.width - sum(_cells(binding) for binding in last)
         chosen = []
