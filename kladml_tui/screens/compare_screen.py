@@ -73,6 +73,7 @@ class CompareScreen(Screen[None]):
         self._comparison: Comparison | None = None
         self._curves: tuple[RunCurve, ...] = ()
         self._seeds = self._everything = False
+        self._first_read = asyncio.Event()
 
     def compose(self) -> ComposeResult:
         """A line on it all, the chart, the tables, the keys."""
@@ -117,6 +118,7 @@ class CompareScreen(Screen[None]):
         else:
             self._chart.show((), ended=True)
             self._head()
+            self._first_read.set()
 
     def _show_metric(self, metric: str) -> None:
         self._metric, self._curves = metric, ()
@@ -135,6 +137,7 @@ class CompareScreen(Screen[None]):
                     self._curves = overlay.curves
                     await self._draw()
                 reading.result()
+                self._first_read.set()
                 await asyncio.sleep(CURVE_SECONDS)
         finally:
             overlay.stop()
@@ -154,7 +157,8 @@ class CompareScreen(Screen[None]):
 
     @work(group="compare", exclusive=True, exit_on_error=False)
     async def _compare(self) -> None:
-        """Compares, and again while a run is live."""
+        """Compares once the curves have been read, and again while a run is live."""
+        await self._first_read.wait()
         while True:
             try:
                 self._comparison = await asyncio.to_thread(compare, self._runs)

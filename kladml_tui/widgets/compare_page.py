@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 
+from textual import work
 from textual.content import Content
 
 from kladml_tui.compare_text import BEST, Table
@@ -15,6 +17,8 @@ from kladml_tui.widgets.text_lines import LONGEST_LINE, TextLines
 _NARROWEST = 18
 """Cells of a run's column below which the runs stand one under the other."""
 _KEY = 30
+_MANY_CELLS = 1000
+"""More are laid out in a thread."""
 _GAP = 2
 
 Badge = tuple[str, str]
@@ -51,6 +55,17 @@ class ComparePage(TextLines):
         width = self.scrollable_content_region.width
         if width < 2 or not self._tables:
             return
+        if sum(len(table.rows) * len(table.heads) for table in self._tables) > _MANY_CELLS:
+            self._draw_aside(width)
+        else:
+            self.show_lines(self._lines_for(width))
+
+    @work(group="layout", exclusive=True, exit_on_error=False)
+    async def _draw_aside(self, width: int) -> None:
+        """Lay out in a thread what would keep the screen from the keys."""
+        self.show_lines(await asyncio.to_thread(self._lines_for, width))
+
+    def _lines_for(self, width: int) -> list[Content]:
         found: list[Content] = []
         for table in self._tables:
             if found:
@@ -59,9 +74,7 @@ class ComparePage(TextLines):
         for note in self._notes:
             found += [Content(""), content(note, "$warning")]
         # In parts that are shown whole: who opens a text wants all of it.
-        self.show_lines(
-            [line[at : at + LONGEST_LINE] for line in found for at in range(0, max(1, len(line)), LONGEST_LINE)]
-        )
+        return [line[at : at + LONGEST_LINE] for line in found for at in range(0, max(1, len(line)), LONGEST_LINE)]
 
     def on_resize(self) -> None:
         """Another width."""
