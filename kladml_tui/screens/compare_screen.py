@@ -172,7 +172,8 @@ class CompareScreen(Screen[None]):
                 if live or any(one.live for one in self._curves):
                     break
 
-    def _show_tables(self) -> None:
+    @work(group="tables", exclusive=True, exit_on_error=False)
+    async def _show_tables(self) -> None:
         comparison = self._comparison
         if comparison is None:
             return
@@ -186,7 +187,9 @@ class CompareScreen(Screen[None]):
             for name, group in zip(group_names(comparison), comparison.groups, strict=True):
                 badges[name] = badges[self._names[first[group.row.reference]]]
         notes = [f"The config of {reference} is left out: {reason}" for reference, reason in comparison.unread]
-        self._page.show(tables(comparison, seeds=self._seeds, everything=self._everything), badges, notes)
+        # Values of many runs take their time to be written as YAML.
+        found = await asyncio.to_thread(tables, comparison, seeds=self._seeds, everything=self._everything)
+        self._page.show(found, badges, notes)
         self._head()
 
     def _head(self) -> None:

@@ -132,4 +132,8 @@ class TextLines(ScrollView, can_focus=True):
         self.refresh()
 
     def _height(self, line: Content) -> int:
+        text = line.plain
+        # Most lines of a long text are of one kind, and counting the cells of all would hold the screen up.
+        if len(text) * (1 if text.isascii() else 2) <= self._width:
+            return 1
         return len(self.fold(line, self._width)) if line.cell_length > self._width else 1
