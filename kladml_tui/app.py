@@ -32,8 +32,12 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 1.0
 """Between two looks at the workspace: at its names, and at live runs."""
+SOON_SECONDS = 0.2
+"""Between the first two looks, of which the second takes in every run."""
 LOOK_SHARE, LOOK_CEILING = 3.0, 4.0
 """A look that takes long is made again after so many times as long, or after so many seconds."""
+FIRST_LOOK_SECONDS = 1.0
+"""How long loading what charts need waits for the first look at the workspace."""
 WHOLE_LOOKS = 15
 """Each so manieth look takes in every run, for what others did to runs that had ended."""
 
@@ -71,6 +75,7 @@ class KladMLApp(App[None]):
         self.monitor = Monitor()
         self.workbench = Workbench(self.settings, self.monitor, self.look_again)
         self._looking = asyncio.Event()
+        self._looked = asyncio.Event()
         self._changes = Changes()
         self._census: Census | None = None
         self._saved: ViewState | None = None
@@ -122,6 +127,9 @@ class KladMLApp(App[None]):
     @work(group="load", exit_on_error=False)
     async def _load_the_rest(self) -> None:
         """What needs numpy, and the other themes."""
+        # Two threads that work hold each other up: what is there to choose from comes first.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._looked.wait(), FIRST_LOOK_SECONDS)
         await asyncio.to_thread(self.monitor.open)
         self.workbench.prepare()
         self.set_interval(1 / self.settings.ui.fps, self.workbench.drain)
@@ -161,8 +169,10 @@ class KladMLApp(App[None]):
             look = await asyncio.to_thread(census.names)
             if round_number == 0 or not look.complete:
                 self.workbench.show_look(look)
+                self._looked.set()
             also = frozenset(self.workbench.runs.visible_keys()[:100])
-            whole = round_number % WHOLE_LOOKS == 0
+            # Not in the first round: what the index knows is shown first, and then looked at a moment later.
+            whole = round_number % WHOLE_LOOKS == 1
             look = await asyncio.to_thread(census.states, look, everything=whole, also=also)
             self.workbench.show_look(look)
             self.monitor.keep((reference, RunDirectory(projects / reference)) for reference in look.live)
@@ -178,7 +188,7 @@ class KladMLApp(App[None]):
             try:
                 # Of very many runs on a slow disk, looking is not to take all the time there is.
                 took = time.monotonic() - begin if look.complete else 0.0
-                pause = min(max(LOOK_SECONDS, LOOK_SHARE * took), LOOK_CEILING)
+                pause = min(max(LOOK_SECONDS, LOOK_SHARE * took), LOOK_CEILING) if round_number > 1 else SOON_SECONDS
                 await asyncio.wait_for(self._looking.wait(), pause)
             except TimeoutError:
                 pass

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kladml_core.runs.queue_items import places
 from kladml_core.workspace import index_process
-from kladml_core.workspace.index import Index, Seen
+from kladml_core.workspace.index import Index
 from kladml_core.workspace.places_scan import Tree
 from kladml_core.workspace.workspace import Workspace
 from kladml_tui.look import Experiment, Look, RunState
@@ -33,7 +33,6 @@ class Census:
         self._reader: subprocess.Popen[bytes] | None = None
         self._tree = Tree()
         self._experiments: tuple[Experiment, ...] = ()
-        self._states: dict[str, tuple[Seen, RunState]] = {}
         self._places: dict[str, int] = {}
         self._shown: object = None
         self._all: dict[str, RunState] = {}
@@ -122,14 +121,7 @@ class Census:
         now = (id(index.seen), index.changes, tuple(self._places.items()))
         if now == self._shown:
             return self._all
-        before, self._states, states = self._states, {}, {}
-        for reference, one in index.seen.items():
-            pair = before.get(reference)
-            if pair is None or pair[0] is not one:
-                standstill = one.word if one.word != one.status else ""
-                pair = (one, RunState(one.status, one.changed, one.live, standstill, stamp=one.stamp))
-            self._states[reference] = pair
-            states[reference] = pair[1]
+        states = dict(index.seen)
         for reference, place in self._places.items():
             state = states.get(reference)
             if state is not None and state.status == "queued":

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from kladml_core.workspace.run_state import RunState
+
+__all__ = ["Experiment", "Look", "RunState", "runs_of"]
 _FEW = 400
 
 
@@ -23,33 +26,6 @@ class Experiment:
     def key(self) -> str:
         """`project/family/experiment`."""
         return f"{self.project}/{self.family}/{self.name}"
-
-
-@dataclass(frozen=True)
-class RunState:
-    """What is known of a run without opening more than its state."""
-
-    status: str
-    changed: float
-    """When its state was last written, unix seconds; 0 where there is none."""
-    live: bool = False
-    """Whether more is to come of it."""
-    standstill: str = ""
-    """`stalled` or `silent`, of a run that does not get on."""
-    place: int | None = None
-    """In the queue, of one that waits; 1 is next."""
-    stamp: str = ""
-    """Changes when anything of the run has changed on the disk."""
-
-    @property
-    def word(self) -> str:
-        """The status as it is shown, see `RunStatus.word`."""
-        return self.standstill or self.status
-
-    @property
-    def words(self) -> str:
-        """The word, with its place in the queue where it waits: `queued #3`."""
-        return self.word if self.place is None else f"{self.word} #{self.place}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from kladml_core.backends.sqlite_metadata import SqliteMetadata, told
@@ -22,6 +21,7 @@ from kladml_core.runs.status import RunStatus
 from kladml_core.workspace.datasets import read_dataset
 from kladml_core.workspace.index_entry import Entry, read_entry, stamp_of
 from kladml_core.workspace.places_scan import PlacesScan, Tree
+from kladml_core.workspace.run_state import RunState
 from kladml_core.workspace.workspace import Workspace
 
 _SLICE = 200
@@ -35,18 +35,6 @@ _TAKE_OVER_SECONDS = 5.0
 
 Progress = Callable[[int, int], None]
 """Told how many runs of how many are read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What is kept in memory of a run."""
-
-    status: str
-    word: str
-    live: bool
-    changed: float
-    """When its state was last written, unix seconds; 0 where there is none."""
-    stamp: str
 
 
 class Index:
@@ -72,7 +60,7 @@ class Index:
         self._gone: set[str] = set()
         self._checked = 0
         self._swept: Tree | None = None
-        self.seen: dict[str, Seen] = {}
+        self.seen: dict[str, RunState] = {}
         """By reference; a run that was not read yet is missing."""
         self.changes = 0
         """Rises whenever `seen` says something else."""
@@ -211,7 +199,7 @@ class Index:
         for entry in entries:
             reference, status = entry.reference, entry.status
             before = self.seen.get(reference)
-            seen = Seen(status.status, status.word, status.live, entry.changed, entry.stamp)
+            seen = _state(status.status, status.word, status.live, entry.changed, entry.stamp)
             if seen != before:
                 self.seen[reference] = seen
                 self.changes += 1
@@ -254,8 +242,8 @@ class Index:
             now = (metadata.generation, metadata.query("PRAGMA data_version")[0][0])
             same_file = self._taken_over is not None and self._taken_over[0] == now[0]
             # Another app writes of live runs each second: those are looked at here as well.
-            known = same_file and len(self.seen) >= len(tree.references)
-            if now == self._taken_over or (known and time.monotonic() < self._take_over_at):
+            complete = same_file and len(self.seen) >= len(tree.references)
+            if now == self._taken_over or (complete and time.monotonic() < self._take_over_at):
                 return
             rows = metadata.query("SELECT reference, status, word, live, changed, stamp FROM runs")
         except (sqlite3.Error, UnusableError) as error:
@@ -264,11 +252,13 @@ class Index:
         if not same_file:
             self._places = self._datasets = None  # they may be others than those that were written
         self._taken_over, self._take_over_at = now, time.monotonic() + _TAKE_OVER_SECONDS
-        found: dict[str, Seen] = {}
+        before, found = self.seen, dict[str, RunState]()
         for reference, status, word, live, changed, stamp in rows:
-            name, seen = told(reference), Seen(status, word, bool(live), changed, stamp)
-            before = self.seen.get(name)
-            found[name] = before if before == seen and before is not None else seen
+            name = told(reference)
+            known = before.get(name)
+            if known is None or known.stamp != stamp or known.word != word or known.status != status:
+                known = _state(status, word, bool(live), changed, stamp)
+            found[name] = known
         self.seen, self._swept = found, None
         self.changes += 1
 
@@ -299,6 +289,10 @@ class Index:
         self.seen, self._live, self._owed, self._gone = {}, {}, set(), set()
         self._places = self._datasets = self._swept = None
         self.changes += 1
+
+
+def _state(status: str, word: str, live: bool, changed: float, stamp: str) -> RunState:
+    return RunState(status, changed, live, word if word != status else "", None, stamp)
 
 
 def _dataset(path: Path) -> DatasetRecord:
