@@ -36,6 +36,7 @@ class Census:
         self._places: dict[str, int] = {}
         self._shown: object = None
         self._all: dict[str, RunState] = {}
+        self._waited = False
         self._unfinished = False
         self._closed = False
 
@@ -94,6 +95,9 @@ class Census:
             return self._reader.poll() is None
         if not self._elsewhere or index.fault or index.missing(self._tree) < MANY:
             return False
+        if not self._waited:
+            self._waited = True
+            return True  # the rows in sight come first
         try:
             self._reader = index_process.start(self._workspace.root)
         except OSError:

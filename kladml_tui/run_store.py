@@ -6,8 +6,9 @@ import gc
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from kladml_core.backends.sqlite_metadata import SqliteMetadata
 from kladml_core.errors import UnusableError
@@ -23,6 +24,7 @@ from kladml_core.workspace.values import Value, sort_rows, value_named
 from kladml_core.workspace.views import View
 from kladml_tui.look import RunState
 
+_Answer = TypeVar("_Answer")
 _BY_NAME = frozenset({"name", "project", "family", "experiment"})
 _PAUSE_EVERY = 50
 _PAUSE_SECONDS = 0.002
@@ -77,11 +79,14 @@ class RunStore:
         Returns:
             the runs of which nothing is known yet.
         """
-        if wanted != self._wanted:
-            self._wanted, self._indexed, self._at = wanted, {}, {}
+        wanted = self._known_of(wanted)
+        if self._wanted is None or self._wanted.with_all_of(wanted) != self._wanted:
+            # What was asked for stays: a letter more, or the last filter again, reads nothing anew.
+            self._wanted = wanted if self._wanted is None else self._wanted.with_all_of(wanted)
+            self._indexed, self._at = {}, {}
         due = [one for one in references if one in states and self._at.get(one) is not states[one]]
         due = [one for one in due if self._at.get(one) != states[one]]
-        self._indexed.update(rows := self._ask(due, wanted))
+        self._indexed.update(rows := self._ask(due, self._wanted))
         self._at.update((one, states[one]) for one in rows)
         return [one for one in references if one not in self._indexed]
 
@@ -92,19 +97,39 @@ class RunStore:
         self.read([one for one in references if one not in rows], states, params=True)
         return [row for one in references if (row := rows.get(one) or self._rows.get(one)) is not None]
 
+    def _known_of(self, wanted: Wanted) -> Wanted:
+        """Without the names that no run has, such as those that are not typed to their end."""
+        return self._of_index(
+            lambda index: wanted.only(frozenset(name for (name,) in index.query("SELECT name FROM names"))), wanted
+        )
+
     def _ask(self, references: Sequence[str], wanted: Wanted) -> dict[str, RunRow]:
-        if not references or not self.has_index:
+        if not references:
             return {}
+        # Rows stay, and are no garbage: to go through all of them again and again would stop the screen.
+        many = len(references) >= _MANY and gc.isenabled()
+        try:
+            if many:
+                gc.disable()
+            return self._of_index(lambda index: read_rows(index, self._settings.data, references, wanted), {})
+        finally:
+            if many:
+                gc.freeze()
+                gc.enable()
+
+    def _of_index(self, ask: Callable[[SqliteMetadata], _Answer], otherwise: _Answer) -> _Answer:
+        """What the index answers. Who keeps it tells what is the matter with it; the files say the same, slowly."""
+        if not self.has_index:
+            return otherwise
         try:
             if self._metadata is None:
                 self._metadata = SqliteMetadata(self._settings.root)
             elif self._metadata.is_stale():
                 self._metadata.begin_anew(discarding=False)
-            return read_rows(self._metadata, self._settings.data, references, wanted)
+            return ask(self._metadata)
         except (UnusableError, sqlite3.Error):
-            # Who keeps the index tells what is the matter with it; the files say the same, more slowly.
             self.has_index, self._metadata = False, None
-            return {}
+            return otherwise
 
     def read(self, references: Iterable[str], states: Mapping[str, RunState], *, params: bool) -> list[RunRow]:
         """Reads runs anew."""

@@ -14,6 +14,7 @@ from kladml_core.runs.events import TERMINAL_KINDS, last_terminal_event
 from kladml_core.runs.files import read_object, write_json
 from kladml_core.runs.processes import host_name, is_alive
 from kladml_core.runs.queue_items import is_queued
+from kladml_core.runs.ref import RUN_NAME
 from kladml_core.runs.rundir import RunDirectory
 
 LIVE = frozenset({"queued", "starting", "running", "stopping"})
@@ -110,6 +111,8 @@ def read_status(run: RunDirectory) -> RunStatus:
 
 def status_from(run: RunDirectory, identity: Mapping[str, Any] | None, state: dict[str, Any] | None) -> RunStatus:
     """As `read_status`, of a run whose run.json and state.json were read a moment ago; None where they say nothing."""
+    if (fault := _misplaced(run)) is not None:
+        return RunStatus(status="damaged", damaged=fault, reason=fault)
     if identity is None or state is None or state.get("status") not in STATUSES:
         return _without_state(run, identity)
     status, reason, exit_code = str(state["status"]), _text(state.get("reason")), _int(state.get("exit_code"))
@@ -189,6 +192,8 @@ def reconcile(run: RunDirectory) -> RunStatus:
 
 def _without_state(run: RunDirectory, identity: Mapping[str, Any] | None) -> RunStatus:
     created = _number((identity or {}).get("created"))
+    if identity is None and (what := _no_directory(run)) is not None:
+        return RunStatus(status="damaged", damaged=what, reason=what)
     attempt = run.latest_attempt()
     terminal = last_terminal_event(run.events, attempt) if identity is not None and attempt else None
     if terminal is not None:
@@ -206,7 +211,7 @@ def _without_state(run: RunDirectory, identity: Mapping[str, Any] | None) -> Run
         try:
             created = run.path.stat().st_mtime
         except OSError:
-            return RunStatus(status="damaged", damaged="the directory is gone")
+            return RunStatus(status="damaged", damaged="the directory is gone", reason="the directory is gone")
     exists = run.state_json.exists()
     if exists and identity is not None and (run.read_state() or {}).get("status") in STATUSES:
         return read_status(run)  # the worker has just written its first one
@@ -219,6 +224,21 @@ def _without_state(run: RunDirectory, identity: Mapping[str, Any] | None) -> Run
     else:
         what = "it was never started: state.json is missing"
     return RunStatus(status="damaged", attempt=attempt, created=created, damaged=what, reason=what)
+
+
+def _misplaced(run: RunDirectory) -> str | None:
+    """Why what lies among the runs of an experiment is none, whatever is in it: a backup of one, for example."""
+    if RUN_NAME.fullmatch(run.path.name) or run.path.parts[-5:-4] != ("projects",):
+        return None
+    return "its name is not that of a run: run_ and a number of four digits or more"
+
+
+def _no_directory(run: RunDirectory) -> str | None:
+    if run.path.is_dir():
+        return None
+    if run.path.is_symlink():
+        return f"it is a link to {os.readlink(run.path)}, which is not there"
+    return "there is a file where the run's directory should be" if run.path.exists() else None
 
 
 def is_copy(run: RunDirectory, state: Mapping[str, Any], *, quiet: float = SILENT_SECONDS) -> bool:

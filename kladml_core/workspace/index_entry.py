@@ -78,14 +78,13 @@ def read_entry(path: str, reference: str) -> Entry:
     stamp = _stamp(seen)
     directory, state_seen, notes_seen = seen
     problems: list[str] = []
-    fault = _fault_of(path, reference, directory)
-    if fault is not None:
-        created = directory.st_mtime if directory is not None else None
-        status = RunStatus("damaged", damaged=fault, reason=fault, created=created)
-        return Entry(reference, None, status, (), (), Notes(), fault, 0.0, stamp)
     run = RunDirectory(Path(path))
-    identity, state = _object(path, "run.json", problems), _object(path, "state.json", problems)
+    is_directory = directory is not None and stat.S_ISDIR(directory.st_mode)
+    identity = _object(path, "run.json", problems) if is_directory else None
+    state = _object(path, "state.json", problems) if is_directory else None
     status = status_from(run, identity, state)
+    if not is_directory or not RUN_NAME.fullmatch(run.path.name):
+        return Entry(reference, None, status, (), (), Notes(), status.damaged or "", 0.0, stamp)
     summary = _object(path, "summary.json", problems) or {}
     uid = (identity or {}).get("uid")
     return Entry(
@@ -99,18 +98,6 @@ def read_entry(path: str, reference: str) -> Entry:
         0.0 if state_seen is None else state_seen.st_mtime,
         stamp,
     )
-
-
-def _fault_of(path: str, reference: str, seen: os.stat_result | None) -> str | None:
-    """Why this can be no run at all."""
-    if seen is None:
-        linked = os.path.islink(path)
-        return f"it is a link to {os.readlink(path)}, which is not there" if linked else "it cannot be looked at"
-    if not stat.S_ISDIR(seen.st_mode):
-        return "there is a file where the run's directory should be"
-    if not RUN_NAME.fullmatch(reference.rpartition("/")[2]):
-        return "its name is not that of a run: run_ and a number of four digits or more"
-    return None
 
 
 def _bytes(path: str, name: str, problems: list[str]) -> bytes | None:

@@ -34,6 +34,20 @@ class Wanted:
     metrics: frozenset[str] | None = None
     params: frozenset[str] | None = None
 
+    def with_all_of(self, other: Wanted) -> Wanted:
+        """What one of both asks for."""
+        return Wanted(
+            None if self.metrics is None or other.metrics is None else self.metrics | other.metrics,
+            None if self.params is None or other.params is None else self.params | other.params,
+        )
+
+    def only(self, names: frozenset[str]) -> Wanted:
+        """What it asks for of these names."""
+        return Wanted(
+            None if self.metrics is None else self.metrics & names,
+            None if self.params is None else self.params & names,
+        )
+
 
 EVERYTHING = Wanted()
 
