@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
-from kladml_core.runs.queue_items import places
+from kladml_core.runs import queue_items
 from kladml_core.workspace import index_process
+from kladml_core.workspace.descriptions import Description, read_description
 from kladml_core.workspace.index import Index
+from kladml_core.workspace.places import Place
 from kladml_core.workspace.places_scan import Tree
 from kladml_core.workspace.workspace import Workspace
 from kladml_tui.look import Experiment, Look, RunState
@@ -34,6 +38,10 @@ class Census:
         self._tree = Tree()
         self._experiments: tuple[Experiment, ...] = ()
         self._places: dict[str, int] = {}
+        self._files: tuple[tuple[str, str], ...] = ()
+        self._descriptions: dict[str, tuple[tuple[int, int, int], Description]] = {}
+        self._titles: dict[str, str] = {}
+        self._archived: frozenset[str] = frozenset()
         self._shown: object = None
         self._all: dict[str, RunState] = {}
         self._waited = False
@@ -58,6 +66,9 @@ class Census:
                 Experiment(project, family, name, projects / project / family / name, runs)
                 for project, family, name, runs in tree.experiments
             )
+            places = [Place(tuple(name for name in names if name)) for names in tree.places()]
+            self._files = tuple((place.key, str(place.file(self._workspace.data))) for place in places)
+        self._describe()
         return self._look()
 
     def states(self, look: Look, *, everything: bool, also: frozenset[str] = frozenset()) -> Look:
@@ -77,7 +88,7 @@ class Census:
         self._unfinished = not done
         if everything and done:
             index.refresh_datasets()
-        self._places = places(self._workspace.data)
+        self._places = queue_items.places(self._workspace.data)
         return self._look()
 
     def close(self) -> None:
@@ -116,7 +127,29 @@ class Census:
             tuple(workspace.datasets()),
             states,
             complete=len(states) >= len(tree.references),
+            archived=self._archived,
+            titles=self._titles,
         )
+
+    def _describe(self) -> None:
+        """Reads the titles and the archive flags of projects, families and experiments, where they have changed."""
+        before, self._descriptions = self._descriptions, {}
+        titles, archived = {}, set()
+        for key, file in self._files:
+            try:
+                seen = os.stat(file)
+            except OSError:
+                continue
+            stamp = (seen.st_mtime_ns, seen.st_ino, seen.st_size)
+            known = before.get(file)
+            if known is None or known[0] != stamp:
+                known = (stamp, read_description(Path(file)))
+            self._descriptions[file] = known
+            if known[1].title:
+                titles[key] = known[1].title
+            if known[1].archived:
+                archived.add(key)
+        self._titles, self._archived = titles, frozenset(archived)
 
     def _all_states(self) -> dict[str, RunState]:
         index = self._index
