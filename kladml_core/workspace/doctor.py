@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 from kladml_core.backends.network_disks import file_system, network_file_system
@@ -137,8 +138,7 @@ def _index(index: Index, rebuild: bool, progress: Progress | None) -> list[Check
         return [Check("index", "wrong", index.fault, "Set XDG_CACHE_HOME to a folder that you may write")]
     if rebuild:
         metadata.begin_anew()
-    written = max(_changed(metadata.file), _changed(metadata.file.with_name(f"{metadata.file.name}-wal")))
-    age = max(0.0, time.time() - written)
+    age = max(0.0, time.time() - metadata.file.stat().st_mtime)
     known = metadata.query("SELECT count(*) FROM runs")[0][0]
     begin = time.monotonic()
     index.refresh(progress)
@@ -182,7 +182,7 @@ def _hint(reference: str, damaged: str | None = "") -> str:
     if damaged and ("a file where" in damaged or "a link to" in damaged):
         return "Remove it, or move it out of the projects' folder"
     if damaged:
-        return f"`kladml-tui prune --runs {reference} --yes` moves it into the trash"
+        return f"`kladml-tui prune --runs {quote(reference)} --yes` moves it into the trash"
     return "The run itself can be used; mend or remove that file"
 
 
@@ -269,13 +269,6 @@ def _background(settings: Settings) -> Check:
             found.append(Finding(kind, f"process {pid} is gone; the next one with work for it starts it anew"))
     text = ", ".join(one.what for one in found) or "none runs"
     return Check("background", "ok", text, findings=tuple(found))
-
-
-def _changed(file: Path) -> float:
-    try:
-        return file.stat().st_mtime
-    except OSError:
-        return 0.0
 
 
 def _names(folder: Path) -> list[str]:
