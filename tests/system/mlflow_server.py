@@ -42,7 +42,12 @@ def mlflow_server(store: str, artifacts: Path, *, port: int | None = None) -> It
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+            # Its jobs, which no test asks for, would bring four more processes that load all of MLflow.
+            env={
+                **os.environ,
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            },
             start_new_session=True,
         )
     url = f"http://127.0.0.1:{port}"
