@@ -186,7 +186,10 @@ def _prune_run(
         raise UnusableError(f"the run is {status.status}")
     outcomes: list[tuple[Candidate, str | None]] = []
     with _claimed(run, status) as claim:
-        if (again := read_status(run)).live:  # the queue takes an attempt back that it had claimed before
+        again = read_status(run)
+        # Without a run.json the directory's time tells how old a run is, and the claim has just renewed that.
+        renewed = status.status == "damaged" and again.status == "starting" and run.read_run() is None
+        if again.live and not renewed:  # the queue takes an attempt back that it had claimed before
             raise UnusableError(f"the run is {again.status}")
         until = time.monotonic() + CLAIM_SECONDS / 2
         if {row.name for row in kept(run)} != stay:

@@ -432,3 +432,13 @@ def test_the_use_of_a_run_is_told_by_checkpoint(tmp_path: Path) -> None:
     assert list(use.checkpoints) == [name(40), name(30), name(20), name(10)]
     assert all(SIZE <= size < 2 * SIZE for size in use.checkpoints.values())
     assert use.bytes > sum(use.checkpoints.values())
+
+
+def test_a_run_that_has_lost_its_run_json_can_be_moved_away(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "projects" / "vision/digits/cnn/run_0001")
+    run.path.mkdir(parents=True)
+    os.utime(run.path, (1, 1))
+    result = prune(propose(tmp_path, [run.reference], runs=True))
+    assert not run.path.exists(), result
+    assert restore(tmp_path)
+    assert run.path.is_dir()
