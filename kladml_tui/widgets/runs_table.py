@@ -36,7 +36,8 @@ class RunsTable(RowList):
         self._waiting = False
         self._values: tuple[Value, ...] = ()
         self._prefix = ""
-        self._asked: set[str] = set()
+        self._asked: dict[str, str] = {}
+        """Runs that were asked for, each with the stamp that it had."""
         self._marks: dict[str, None] = {}
         self._fitted: tuple[object, list[tuple[Column, int]]] | None = None
 
@@ -69,8 +70,9 @@ class RunsTable(RowList):
             self._choice = chosen
             self.refresh()
         self._order()
-        if anew and before not in self.keys:
-            self.action_top()
+        if anew:
+            # Elsewhere in another order, and the next key is meant for it: it must be seen.
+            self.action_top() if before not in self.keys else self._show_cursor()
         self._ask()
 
     def expect(self) -> None:
@@ -150,7 +152,8 @@ class RunsTable(RowList):
         self.redraw(moved)
         # A run whose status is another now is read again when it is in sight.
         stale = [ref for ref, line in self._lines.items() if self._word(ref) not in ("", line.word)]
-        self._asked.difference_update(stale)
+        for reference in stale:
+            self._asked.pop(reference, None)
         self._order()
         self._ask()
 
@@ -159,7 +162,7 @@ class RunsTable(RowList):
         changed = []
         for line in lines:
             self._lines[line.reference] = line
-            self._asked.add(line.reference)
+            self._asked.setdefault(line.reference, "")
             changed.append(line.reference)
         self.redraw(changed)
 
@@ -174,9 +177,10 @@ class RunsTable(RowList):
         self._ask()
 
     def _ask(self) -> None:
-        missing = tuple(key for key in self.visible_keys() if key not in self._asked)
+        # Another stamp: a note, a tag or a star of another window, or values that are not followed.
+        missing = tuple(key for key in self.visible_keys() if self._asked.get(key) != self._stamp(key))
         if missing:
-            self._asked.update(missing)
+            self._asked.update((key, self._stamp(key)) for key in missing)
             self.post_message(RowsWanted(missing))
 
     def _order(self) -> None:
@@ -185,6 +189,10 @@ class RunsTable(RowList):
             return
         there = frozenset(self._runs)
         self.show_keys(tuple(reference for reference in self._choice.order if reference in there))
+
+    def _stamp(self, reference: str) -> str:
+        state = self._states.get(reference)
+        return state.stamp if state is not None else ""
 
     def _word(self, reference: str) -> str:
         state = self._states.get(reference)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input, TextArea
 
+from kladml_core.backends.run_log import RunLog
 from kladml_core.config.load import dump, read
 from kladml_core.runs.notes import Notes, edit_notes, read_notes
 from kladml_core.runs.pins import read_pins
@@ -203,3 +204,35 @@ async def test_thousands_of_runs_are_filtered_and_sorted_and_only_rows_in_sight_
         app.workbench.show_as(View("name:run_49*", sort="name"))
         await until(pilot, lambda: shown(app) == list(range(4900, 5_000)))
         assert len(app.workbench.runs._strips) < 100
+
+
+async def test_what_another_window_writes_on_a_run_and_new_least_values_of_a_live_one_are_shown(lab: Path) -> None:
+    live = RunDirectory(a_run(lab, status="running"))
+    app = KladMLApp(lab)
+    async with app.run_test(size=ROOMY) as pilot:
+        await shows(pilot, "run_0005", "1 running")
+        app.workbench.show_as(View(columns=("status", "min:train/loss", "tags")))
+        await shows(pilot, "min train/loss", "0.1 @20")
+        edit_notes(RunDirectory(lab / "data/projects" / CNN / "run_0001"), tag=["from-elsewhere"], star=True)
+        await shows(pilot, "from-elsewhere", "★")
+        log = RunLog(live, 1)
+        log.log_metrics({"train/loss": 0.0125}, 21)
+        log.progress(step=21)
+        log.close()
+        await shows(pilot, "0.0125 @21")
+
+
+async def test_in_another_order_the_run_under_the_cursor_is_still_in_sight(tmp_path: Path) -> None:
+    root = workspace_in(tmp_path / "w")
+    many_runs(root, 300)
+    app = KladMLApp(root)
+    async with app.run_test(size=SMALL) as pilot:
+        await shows(pilot, "300 runs", "run_0300")
+        await pilot.press("tab")
+        runs = app.workbench.runs
+        await until(pilot, lambda: (runs.cursor_key or "").endswith("run_0300"))
+        app.workbench.show_as(View(sort="name"))
+        await until(pilot, lambda: shown(app)[0] == 1)
+        await until(pilot, lambda: runs.cursor_key in runs.visible_keys() and "run_0300" in screen_text(app))
+        app.workbench.show_as(View())
+        await until(pilot, lambda: shown(app)[0] == 300 and runs.cursor_key in runs.visible_keys())
