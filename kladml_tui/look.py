@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -95,11 +96,17 @@ class Look:
 def runs_of(look: Look, prefix: str) -> list[str]:
     """References of the runs below a project, family or experiment, newest first.
 
-    Within one experiment the newest is the one with the highest number; over several, the one that wrote last.
+    Within one experiment the newest is the one with the highest number; over several, the one that wrote last. All live
+    ones come first, in an order of their own: they write all the time and would change places with each look.
     """
     experiments = look.experiments_in(prefix)
     found = [f"{one.key}/{name}" for one in experiments for name in one.runs]
     if len(experiments) > 1:
         states, never = look.states, RunState("", 0.0)
-        found.sort(key=lambda reference: states.get(reference, never).changed, reverse=True)
+
+        def newness(reference: str) -> float:
+            state = states.get(reference, never)
+            return math.inf if state.live else state.changed
+
+        found.sort(key=newness, reverse=True)
     return found

@@ -107,6 +107,18 @@ async def test_live_runs_are_counted_up_to_the_root() -> None:
         assert rows["runs:b"].split()[-1:] == ["3"]
 
 
+def test_live_runs_come_first_and_keep_their_order_whichever_of_them_wrote_last() -> None:
+    ended = RunState("finished", 50.0)
+    for first, second in ((90.0, 80.0), (80.0, 90.0)):
+        states = {
+            "a/f/x/run_0001": RunState("running", first, live=True),
+            "b/f/y/run_0001": RunState("running", second, live=True),
+            "c/f/z/run_0001": ended,
+        }
+        look = a_look("c/f/z", "a/f/x", "b/f/y", runs=1, states=states)
+        assert runs_of(look, "") == ["a/f/x/run_0001", "b/f/y/run_0001", "c/f/z/run_0001"]
+
+
 def test_the_census_sees_new_runs_and_changed_states(tmp_path: Path) -> None:
     from kladml_core.workspace.workspace import Workspace
 
