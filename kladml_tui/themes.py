@@ -40,7 +40,9 @@ DEFAULT = "kladml-dark"
 def theme_directories(environ: Mapping[str, str] = os.environ) -> list[Path]:
     """Where theme files are looked for, the later winning: the package, the checkout, the user's own directory."""
     package = Path(__file__).resolve().parent
-    home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".config")
+    home = environ.get("XDG_CONFIG_HOME", "")
+    if not os.path.isabs(home):  # a relative one counts as unset
+        home = os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".config")
     shipped = [package / "themes"]
     # Beside an installed package lies whatever else is installed; only a checkout's neighbour is ours.
     if (package.parent / "pyproject.toml").is_file():

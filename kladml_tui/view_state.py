@@ -37,7 +37,9 @@ def state_file(workspace: Path, environ: Mapping[str, str] = os.environ) -> Path
     """The file of one workspace, below $XDG_STATE_HOME."""
     import hashlib
 
-    base = environ.get("XDG_STATE_HOME") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".local/state")
+    base = environ.get("XDG_STATE_HOME", "")
+    if not os.path.isabs(base):  # a relative one counts as unset
+        base = os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".local/state")
     digest = hashlib.sha256(os.fsencode(workspace)).hexdigest()[:16]
     return Path(base) / "kladml" / digest / "view.json"
 

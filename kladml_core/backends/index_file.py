@@ -34,7 +34,9 @@ def index_file(workspace: Path, environ: Mapping[str, str] = os.environ) -> Path
     """
     digest = hashlib.sha256(os.fsencode(workspace.resolve()) + b"\0" + host_name().encode()).hexdigest()[:16]
     home = environ.get("HOME") or os.path.expanduser("~")
-    caches = Path(environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")) / "kladml"
+    base = environ.get("XDG_CACHE_HOME", "")
+    # A relative one counts as unset, says its specification: it would be another place in each directory.
+    caches = Path(base if os.path.isabs(base) else os.path.join(home, ".cache")) / "kladml"
     folder = caches / digest
     if _usable(folder) and network_file_system(folder) is None:
         return folder / NAME

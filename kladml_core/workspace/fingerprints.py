@@ -54,7 +54,9 @@ class FileFingerprint:
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """The user's cache directory of KladML; what is in it may be deleted at any time."""
-    base = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".cache")
+    base = environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):  # a relative one counts as unset
+        base = os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".cache")
     return Path(base) / "kladml"
 
 

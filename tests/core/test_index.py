@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from kladml_core.backends.index_file import index_file
 from kladml_core.backends.sqlite_metadata import SqliteMetadata
 from kladml_core.runs.files import write_json
 from kladml_core.runs.notes import edit_notes
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.workspace import index as index_module
+from kladml_core.workspace.fingerprints import cache_folder
 from kladml_core.workspace.index import Index
 from kladml_core.workspace.workspace import Workspace
 from tests.core.indexed_workspace import a_run, a_workspace, age
@@ -255,3 +257,11 @@ def test_without_a_place_for_its_file_the_index_is_kept_in_memory(
     index.refresh()
     assert index.seen[run.reference].word == "finished"
     assert "the index can lie neither" in index.fault
+
+
+def test_a_relative_cache_folder_counts_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = index_file(tmp_path, {"XDG_CACHE_HOME": "here", "HOME": str(tmp_path / "home")})
+    assert found.is_relative_to(tmp_path / "home" / ".cache" / "kladml")
+    assert cache_folder({"XDG_CACHE_HOME": "here", "HOME": "/home/ada"}) == Path("/home/ada/.cache/kladml")
+    assert not (tmp_path / "here").exists()
