@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from kladml_core.config.load import Document
 from kladml_core.errors import KladMLError
+from kladml_core.user_folders import user_folder
 from kladml_tui.theme_file import KladTheme, contrast, did_you_mean, read_theme, theme_from
 
 __all__ = [
@@ -40,14 +41,11 @@ DEFAULT = "kladml-dark"
 def theme_directories(environ: Mapping[str, str] = os.environ) -> list[Path]:
     """Where theme files are looked for, the later winning: the package, the checkout, the user's own directory."""
     package = Path(__file__).resolve().parent
-    home = environ.get("XDG_CONFIG_HOME", "")
-    if not os.path.isabs(home):  # a relative one counts as unset
-        home = os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".config")
     shipped = [package / "themes"]
     # Beside an installed package lies whatever else is installed; only a checkout's neighbour is ours.
     if (package.parent / "pyproject.toml").is_file():
         shipped.append(package.parent / "themes")
-    return [*shipped, Path(home) / "kladml" / "themes"]
+    return [*shipped, user_folder("CONFIG", environ) / "themes"]
 
 
 def load_themes(directories: Sequence[Path] | None = None) -> tuple[dict[str, KladTheme], tuple[str, ...]]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kladml_core.user_folders import user_folder
+
 
 @dataclass(frozen=True)
 class ViewState:
@@ -37,11 +39,8 @@ def state_file(workspace: Path, environ: Mapping[str, str] = os.environ) -> Path
     """The file of one workspace, below $XDG_STATE_HOME."""
     import hashlib
 
-    base = environ.get("XDG_STATE_HOME", "")
-    if not os.path.isabs(base):  # a relative one counts as unset
-        base = os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".local/state")
     digest = hashlib.sha256(os.fsencode(workspace)).hexdigest()[:16]
-    return Path(base) / "kladml" / digest / "view.json"
+    return user_folder("STATE", environ) / digest / "view.json"
 
 
 def load(file: Path) -> ViewState:

@@ -20,6 +20,7 @@ from pathlib import Path
 from kladml_core.backends.network_disks import network_file_system
 from kladml_core.errors import UnusableError
 from kladml_core.runs.processes import host_name
+from kladml_core.user_folders import user_folder
 
 NAME = "index.sqlite"
 WAIT_SECONDS = 20.0
@@ -33,10 +34,7 @@ def index_file(workspace: Path, environ: Mapping[str, str] = os.environ) -> Path
         UnusableError: it can lie nowhere.
     """
     digest = hashlib.sha256(os.fsencode(workspace.resolve()) + b"\0" + host_name().encode()).hexdigest()[:16]
-    home = environ.get("HOME") or os.path.expanduser("~")
-    base = environ.get("XDG_CACHE_HOME", "")
-    # A relative one counts as unset, says its specification: it would be another place in each directory.
-    caches = Path(base if os.path.isabs(base) else os.path.join(home, ".cache")) / "kladml"
+    caches = user_folder("CACHE", environ)
     folder = caches / digest
     if _usable(folder) and network_file_system(folder) is None:
         return folder / NAME

@@ -16,8 +16,8 @@ from typing import Any
 
 from kladml_core.errors import ConfigError, ExitCode, UnusableError
 from kladml_core.runs.files import read_object, strict_dumps, write_json
+from kladml_core.user_folders import user_folder
 from kladml_core.workspace.examination import Examination
-from kladml_core.workspace.fingerprints import cache_folder
 
 VERSION = 1
 """Of what is found out; what another version found is looked up anew."""
@@ -148,7 +148,7 @@ def _talk(
 
 def _kept_file(fingerprint: str, suffix: str, params: Mapping[str, Any]) -> Path:
     text = strict_dumps([VERSION, fingerprint, suffix, dict(sorted(params.items()))])
-    return cache_folder() / "datasets" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+    return user_folder("CACHE") / "datasets" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
 
 
 def _read(kept: Path) -> Examination | None:

@@ -21,6 +21,7 @@ from typing import Any
 
 from kladml_core.errors import UnusableError
 from kladml_core.runs.files import read_object, write_json
+from kladml_core.user_folders import user_folder
 
 WHOLE_BYTES = 1 << 30
 """Up to this size everything is hashed (about a second); of more, evenly spaced blocks."""
@@ -52,14 +53,6 @@ class FileFingerprint:
         return "every byte read" if self.text.startswith(f"{WHOLE}:") else f"{BLOCKS} blocks of 1 MiB read"
 
 
-def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """The user's cache directory of KladML; what is in it may be deleted at any time."""
-    base = environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(base):  # a relative one counts as unset
-        base = os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".cache")
-    return Path(base) / "kladml"
-
-
 def fingerprint(path: Path) -> FileFingerprint:
     """The fingerprint of a file; it is read only where its size or times are others than when it was read last.
 
@@ -69,7 +62,7 @@ def fingerprint(path: Path) -> FileFingerprint:
     try:
         found = path.stat()
         stamp = _stamp(found)
-        memory = read_object(cache_folder() / _FILE) or {}
+        memory = read_object(user_folder("CACHE") / _FILE) or {}
         known = memory.get(str(path))
         if isinstance(known, dict) and known.get("stamp") == stamp and isinstance(known.get("text"), str):
             return FileFingerprint(known["text"], found.st_size, False)
@@ -143,8 +136,8 @@ def _remember(memory: dict[str, Any], path: str, entry: dict[str, Any]) -> None:
             del memory[name]
     # Without it the file is read again the next time; that is all there is to lose.
     with suppress(OSError):
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        write_json(cache_folder() / _FILE, memory, durable=False)
+        user_folder("CACHE").mkdir(parents=True, exist_ok=True)
+        write_json(user_folder("CACHE") / _FILE, memory, durable=False)
 
 
 def _time(entry: Any) -> float:

@@ -20,6 +20,7 @@ from kladml_core.runs import trash
 from kladml_core.runs.launch import launch, prepare, prepare_resume
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import read_status
+from kladml_core.user_folders import user_folder
 from kladml_core.workspace import fingerprints
 from kladml_core.workspace.dataset_register import add, record_whole, register, remove
 from kladml_core.workspace.dataset_state import check, state_of
@@ -124,7 +125,7 @@ def test_unchanged_files_are_not_read_again(workspace: Path, monkeypatch: pytest
     assert not fingerprints.fingerprint(path).read
     assert state_of(workspace / "data/datasets/a.yaml", workspace).how == "size and time as when it was read last"
     assert states(workspace, verify=True) == ["unchanged"]
-    (fingerprints.cache_folder() / "fingerprints.json").write_text("{torn")
+    (user_folder("CACHE") / "fingerprints.json").write_text("{torn")
     assert fingerprints.fingerprint(path).read
 
 

@@ -17,8 +17,8 @@ from kladml_core.backends.sqlite_metadata import SqliteMetadata
 from kladml_core.runs.files import write_json
 from kladml_core.runs.notes import edit_notes
 from kladml_core.runs.rundir import RunDirectory
+from kladml_core.user_folders import user_folder
 from kladml_core.workspace import index as index_module
-from kladml_core.workspace.fingerprints import cache_folder
 from kladml_core.workspace.index import Index
 from kladml_core.workspace.workspace import Workspace
 from tests.core.indexed_workspace import a_run, a_workspace, age
@@ -263,5 +263,7 @@ def test_a_relative_cache_folder_counts_as_none(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     found = index_file(tmp_path, {"XDG_CACHE_HOME": "here", "HOME": str(tmp_path / "home")})
     assert found.is_relative_to(tmp_path / "home" / ".cache" / "kladml")
-    assert cache_folder({"XDG_CACHE_HOME": "here", "HOME": "/home/ada"}) == Path("/home/ada/.cache/kladml")
+    assert user_folder("STATE", {"XDG_STATE_HOME": "here", "HOME": "/home/ada"}) == Path(
+        "/home/ada/.local/state/kladml"
+    )
     assert not (tmp_path / "here").exists()
