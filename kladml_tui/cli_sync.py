@@ -46,12 +46,14 @@ def sync(
     """Tells how far runs are tracked and uploaded, and sends what is left of them in the background."""
     from kladml_core.runs import uploads
     from kladml_core.runs.ref import find_run
-    from kladml_core.tracking.overview import every_run, look, send, wait_until_sent
+    from kladml_core.tracking.overview import every_run, let_go, look, send, wait_until_sent
 
     if runs and every:
         raise ConfigError("--all means every run", hint="Name runs, or say --all")
     settings = settings_of(choose_workspace(workspace or above(context)))
     wanted = [find_run(settings.data, run) for run in runs] if runs else every_run(settings) if every else None
+    let_go(settings)
+    uploads.let_go(settings)
     found = look(settings, wanted)
     waiting = [run.directory for run in found.runs if run.waits]
     # Runs that are named, or all of them, are sent on purpose: then it is told where there is nothing to send them to.

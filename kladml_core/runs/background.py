@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,9 +26,11 @@ from typing import Any
 from kladml_core.errors import UnusableError
 from kladml_core.runs.files import read_object, write_json
 from kladml_core.runs.process_tree import MARK
-from kladml_core.runs.processes import host_name, identity, is_alive
+from kladml_core.runs.processes import host_name, identity, is_alive, send_signal
 
 START_SECONDS = 20.0
+END_SECONDS = 5.0
+_LOOK_SECONDS = 0.02
 LOG_BYTES = 1 << 20
 """A log that is larger when a process starts is put aside as `<kind>.log.1`, in place of the one before."""
 
@@ -114,6 +117,28 @@ def holder(data: Path, kind: str) -> dict[str, Any] | None:
     """The living process that holds the kind on this host, as identity fields and `since`; None when there is none."""
     record = read_object(record_file(data, kind))
     return record if record is not None and is_alive(record) is True else None
+
+
+def end(data: Path, kind: str) -> None:
+    """Ends the process that holds the kind on this host, where there is one, and waits until its place is free.
+
+    For work that bears a `kill -9`, and a process that was started with an environment which does not do.
+
+    Raises:
+        UnusableError: it is still there after `END_SECONDS` of SIGTERM, and of SIGKILL.
+    """
+    record = holder(data, kind)
+    if record is None:
+        return
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if not send_signal(record["pid"], record["start_time"], number):
+            return
+        until = time.monotonic() + END_SECONDS
+        while is_alive(record) is True and time.monotonic() < until:
+            time.sleep(_LOOK_SECONDS)
+        if is_alive(record) is not True:
+            return
+    raise UnusableError(f"the {kind} process, {record['pid']}, does not end")
 
 
 def record_file(data: Path, kind: str) -> Path:

@@ -17,7 +17,7 @@ from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import read_status
 from kladml_core.runs.stored import Store
 from kladml_core.runs.upload_checkpoints import committed
-from kladml_core.runs.upload_files import artifacts, is_sent, read_uploads, records, stamp
+from kladml_core.runs.upload_files import FILE, artifacts, is_sent, read_uploads, records, stamp
 from kladml_core.settings import Settings, load_settings
 
 PROCESS = "uploads"
@@ -153,6 +153,20 @@ def start(settings: Settings) -> None:
         UnusableError: it cannot be started.
     """
     background.ensure(settings.data, PROCESS, "kladml_core.runs.uploads_process", str(settings.root))
+
+
+def let_go(settings: Settings) -> None:
+    """Ends a process that fails, so that the next one is started with this one's environment, and tries at once.
+
+    Keys come from the environment, and the process has that of the launch which started it.
+
+    Raises:
+        UnusableError: it does not end.
+    """
+    # Whatever storage it fails on: its variables may name another one than this process's.
+    noted = [read_object(entry.run.path / FILE) or {} for entry in listed(settings.data)]
+    if any(one.get("error") and not one.get("refused") for one in noted):
+        background.end(settings.data, PROCESS)
 
 
 def go_on(settings: Settings) -> None:

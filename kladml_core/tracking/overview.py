@@ -134,6 +134,21 @@ def send(settings: Settings, runs: Iterable[RunDirectory]) -> None:
         outbox.start(settings)
 
 
+def let_go(settings: Settings) -> None:
+    """Ends a process that fails, so that the next one is started with this one's environment, and tries at once.
+
+    Secrets come from the environment, and the process has that of the launch which started it. Where ending it would
+    have a tracker store something twice, it goes on as long as any run gets on.
+
+    Raises:
+        UnusableError: it does not end.
+    """
+    # Whatever tracker it fails on: its variables may name another one than this process's.
+    sent = [read_sent(entry.run, entry.uid) for entry in outbox.listed(settings.data)]
+    if any(one.error for one in sent) and all(one.error or one.exactly_once is not False for one in sent):
+        background.end(settings.data, outbox.PROCESS)
+
+
 def wait_until_sent(
     data: Path, uids: Iterable[str] | None, seconds: float, skip: Callable[[], bool] = lambda: False
 ) -> list[RunTracking]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kladml_core.errors import UnusableError
-from kladml_core.runs.background import LOG_BYTES, ensure, exclusive, hold, holder, log_file
+from kladml_core.runs.background import LOG_BYTES, end, ensure, exclusive, hold, holder, log_file
 from kladml_core.runs.processes import is_alive
 from tests.waiting import wait_for
 
@@ -61,6 +61,22 @@ def test_a_killed_holder_gives_its_place_back(tmp_path: Path, module: Path) -> N
     assert (holder(tmp_path, "queue") or {})["pid"] == os.getpid()
     held.release()
     assert holder(tmp_path, "queue") is None
+
+
+def test_a_holder_is_ended_whatever_it_does_with_sigterm_and_its_place_is_free_then(
+    tmp_path: Path, module: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end(tmp_path, "queue")  # there is none
+    monkeypatch.setattr("kladml_core.runs.background.END_SECONDS", 0.5)
+    deaf = HOLDER.replace("print(", "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint(")
+    for text in (HOLDER, deaf):
+        module.write_text(text)
+        ensure(tmp_path, "queue", module.stem, str(tmp_path))
+        wait_for(lambda: holder(tmp_path, "queue"))
+        end(tmp_path, "queue")
+        held = hold(tmp_path, "queue")
+        assert held is not None, "the place is still taken"
+        held.release()
 
 
 def test_what_is_started_is_nobodys_child_and_has_a_session_of_its_own(tmp_path: Path, module: Path) -> None:

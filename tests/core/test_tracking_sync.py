@@ -186,6 +186,45 @@ def test_the_command_tells_what_waits_and_sends_it(workspace: Path, store: Path)
     assert len(calls(store, "old", "metric")) == 20
 
 
+def test_what_fails_gets_the_environment_of_the_sync_and_nothing_is_stored_twice_for_it(
+    workspace: Path, store: Path
+) -> None:
+    (workspace / "trackers.py").write_text(
+        "import os\n"
+        "from tests.core.file_tracker import FileTracker, FourMethodFile\n"
+        "class Mine(FileTracker):\n"
+        "    def __init__(self, folder):\n"
+        "        super().__init__(folder)\n"
+        "        os.environ['THE_TOKEN']\n"
+    )
+    track(workspace, store, "trackers.py:Mine")
+    run = finished(workspace, "old")
+    enlist(run, 1, workspace)
+    wait_for(lambda: read_sent(run, str(uid_of(run))).error, SECONDS, "nobody says what lacks")
+    assert kladml("sync", "--wait", "60", cwd=workspace, THE_TOKEN="t").returncode == 0
+    assert len(calls(store, "old", "metric")) == 20
+
+
+def test_a_sync_leaves_a_process_alone_that_would_begin_a_run_twice(workspace: Path, store: Path) -> None:
+    track(workspace, store, "tests.core.file_tracker:FourMethodFile")
+    live = new_run(workspace / "data", "live")
+    log = began(live)
+    log.log_metrics({"loss": 1.0}, 1)
+    enlist(live, 1, workspace)
+    wait_for(lambda: calls(store, "live", "metric"), SECONDS)
+    gone = finished(workspace, "gone")
+    (store / "gone.jsonl").mkdir()  # a tracker that cannot store this one run
+    enlist(gone, 1, workspace)
+    wait_for(lambda: read_sent(gone, str(uid_of(gone))).error, SECONDS, "nobody says that it fails")
+    before = background.holder(workspace / "data", PROCESS)
+    kladml("sync", cwd=workspace)
+    assert background.holder(workspace / "data", PROCESS) == before
+    ended(log)
+    (store / "gone.jsonl").rmdir()
+    wait_for(lambda: idle(workspace), SECONDS)
+    assert len(calls(store, "live", "start")) == 1
+
+
 def test_a_following_command_waits_for_the_tracking_until_it_is_interrupted(workspace: Path, store: Path) -> None:
     write_config(workspace, epochs=1)
     (store / "hang-short").touch()

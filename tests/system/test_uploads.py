@@ -244,6 +244,20 @@ def test_the_commands_train_without_a_server_and_fetch_and_resume_with_one(
     assert read_status(RunDirectory(root / "data/projects/vision/digits/short/run_0001")).attempt == 2
 
 
+def test_keys_that_were_forgotten_at_the_launch_count_once_sync_has_them(
+    uploading: Settings, buckets: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    run = a_run(uploading.data)
+    with s3_server(buckets, port=port):
+        uploads.enlist(run, 1, uploading.root)
+        wait_for(lambda: (left := only_pending(uploading)) and left.error, SECONDS, "nobody says what lacks")
+        done = kladml("sync", "--wait", "60", cwd=uploading.root, AWS_SECRET_ACCESS_KEY=SECRET_KEY)
+        assert done.returncode == 0, done.stdout
+        assert not uploads.listed(uploading.data)
+
+
 def test_what_fetch_cannot_do_is_told(workspace: Path) -> None:
     without = kladml("fetch", "run_0001", cwd=workspace)
     assert without.returncode == 3 and "there is no storage" in without.stderr
