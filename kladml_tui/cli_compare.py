@@ -108,6 +108,9 @@ def rerun(
         bool,
         typer.Option("--failed", help="Every failed or lost run that was not run again, below PREFIX if one is named."),
     ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="With --failed: those of archived experiments too.")
+    ] = False,
     queue: Annotated[bool, typer.Option("--queue", help="Have each wait for its turn in the queue.")] = False,
     workspace: Workspace = None,
     json: Json = False,
@@ -118,7 +121,7 @@ def rerun(
     from kladml_core.runs.status import read_status
 
     root = choose_workspace(workspace or above(context))
-    chosen = _chosen(runs or [], settings_of(root).data, failed=failed)
+    chosen = _chosen(runs or [], settings_of(root).data, failed=failed, everything=everything)
     if not chosen:
         print_json([]) if json else print("no failed runs")
         return
@@ -164,16 +167,22 @@ def _run_again(run: RunDirectory, root: Path, *, queue: bool) -> RunDirectory:
     return run_of(plan.settings.data, enqueue(plan, by="kladml-tui rerun").item)
 
 
-def _chosen(words: list[str], data: Path, *, failed: bool) -> list[RunDirectory]:
+def _chosen(words: list[str], data: Path, *, failed: bool, everything: bool) -> list[RunDirectory]:
     from kladml_core.runs.clone import failed_runs
     from kladml_core.runs.ref import find_run
 
     if not failed:
         if not words:
             raise ConfigError("no run is named", hint="name runs, or say --failed")
+        if everything:
+            raise ConfigError("--all goes with --failed", hint="a run that is named runs again, archived or not")
         found = [find_run(data, word) for word in words]
         return list({run.path: run for run in found}.values())
-    result = failed_runs(data, words)
+    result = failed_runs(data, words, archived=everything)
+    if result.archived:
+        several = "s" * (result.archived != 1)
+        told = f"{result.archived} more failed run{several} in archived experiments left out; --all takes them too"
+        print(f"kladml-tui: {told}", file=sys.stderr)
     if result.run_again:
         count = len(result.run_again)
         print(f"kladml-tui: {count} more w{'ere' if count > 1 else 'as'} run again already", file=sys.stderr)

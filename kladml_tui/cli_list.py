@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,6 +61,9 @@ def runs(
     sort: Sort = None,
     reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
     columns: Columns = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Those of archived projects, families and experiments too.")
+    ] = False,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help=f"At most so many; a table shows {_SHOWN} else.")
     ] = None,
@@ -71,7 +75,7 @@ def runs(
         typer.Option("--group-seeds", help="Runs that differ in their seed alone as one, with mean ± deviation."),
     ] = False,
 ) -> None:
-    """Lists the runs of the workspace, newest first."""
+    """Lists the runs of the workspace, newest first; those of archived experiments with --all."""
     from kladml_core.workspace.choose_runs import choose_runs, fresh_index
     from kladml_core.workspace.columns import EXPORTED
     from kladml_core.workspace.export import to_csv, to_json
@@ -88,15 +92,20 @@ def runs(
     shown = view_of(data, words or [], view=view, sort=sort, reverse=reverse, columns=columns, status=status)
     names = shown.columns or (EXPORTED if csv else ())
     most = limit if limit is not None or json or csv else _SHOWN
-    found = choose_runs(
+    chosen = choose_runs(
         data,
         parse_words([shown.filter]),
+        archived=everything,
         sort=shown.sort,
         reverse=shown.reverse,
         columns=names,
         index=fresh_index(settings),
         whole=None if group_seeds else most,
     )
+    found = chosen.rows
+    if chosen.archived:
+        several = "s" * (chosen.archived != 1)
+        print(f"{chosen.archived} run{several} in archived experiments left out; --all lists them too", file=sys.stderr)
     if group_seeds:
         from kladml_tui.cli_seeds import print_groups
 

@@ -49,18 +49,19 @@ def list_places(
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Lists projects, families and experiments with the number of their runs; archived ones with --all."""
+    """Lists projects, families and experiments with the number of their runs; with --all archived ones too."""
     from kladml_core.workspace.places import listing
 
     found = listing(_settings(context, workspace).data, reference)
-    rows = found if everything else [row for row in found if not row.hidden]
+    # What trains is shown, as on the screen.
+    rows = found if everything else [row for row in found if not row.hidden or row.live]
     if json:
         print_json([row.to_json() for row in rows])
     elif rows:
         print_rows(("ref", "runs", "live", "title", ""), [_cells(row) for row in rows])
     else:
         print("no projects")
-    if not json and len(rows) < len(found):
+    if len(rows) < len(found):
         _say(f"{len(found) - len(rows)} archived; --all shows them")
     for row in rows:
         if row.description.problem:

@@ -17,6 +17,7 @@ from kladml_core.runs.ref import all_runs
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import RunStatus, read_status
 from kladml_core.settings import load_settings
+from kladml_core.workspace.places import left_out
 
 FAILED = ("failed", "lost")
 """Statuses of runs that did not end as anybody wished."""
@@ -31,6 +32,8 @@ class FailedRuns:
     """Those that nobody has run again, the oldest of an experiment first."""
     run_again: tuple[RunDirectory, ...]
     """Those of which a later run of the same experiment was made."""
+    archived: int = 0
+    """How many more there are in archived projects, families and experiments."""
 
 
 def prepare_clone(run: RunDirectory, *, workspace: Path, overrides: Sequence[str] = ()) -> Plan:
@@ -74,12 +77,13 @@ def rerun(run: RunDirectory, *, workspace: Path) -> RunDirectory:
     return launch(prepare_rerun(run, workspace=workspace))
 
 
-def failed_runs(data: Path, prefixes: Sequence[str] = ()) -> FailedRuns:
+def failed_runs(data: Path, prefixes: Sequence[str] = (), *, archived: bool = False) -> FailedRuns:
     """Every run that failed or was lost, by its reference.
 
     Args:
         data: the workspace's data directory.
         prefixes: only runs below one of these, e.g. `vision` or `vision/digits/cnn`; empty for all.
+        archived: those of archived projects, families and experiments too.
 
     Raises:
         UnusableError: there is no run below one of the prefixes.
@@ -92,10 +96,16 @@ def failed_runs(data: Path, prefixes: Sequence[str] = ()) -> FailedRuns:
         if not found and below:
             raise UnusableError(f"there is no run below {prefix!r}", hint="`kladml-tui runs` lists them")
         chosen.update(dict.fromkeys(found))
-    failed = [run for run in map(RunDirectory, chosen) if read_status(run).status in FAILED]
+    stati = {run: read_status(run) for run in map(RunDirectory, chosen)}
+    every = failed = [run for run, status in stati.items() if status.status in FAILED]
+    if not archived:
+        hidden = left_out(data, [run.reference for run, status in stati.items() if status.live])
+        named = {prefix.strip("/") for prefix in prefixes}
+        failed = [run for run in every if run.reference in named or not hidden(run.reference)]
     again = _origins({run.path.parent for run in failed})
     waiting = [run for run in failed if _uid(run) not in again]
-    return FailedRuns(tuple(waiting), tuple(run for run in failed if run not in waiting))
+    run_again = tuple(run for run in failed if run not in waiting)
+    return FailedRuns(tuple(waiting), run_again, len(every) - len(failed))
 
 
 def ended_by_its_config(status: RunStatus) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kladml_core.backends.sqlite_metadata import SqliteMetadata
@@ -16,26 +16,38 @@ from kladml_core.workspace.filter_match import matcher
 from kladml_core.workspace.filters import Filter
 from kladml_core.workspace.index import Index
 from kladml_core.workspace.index_rows import Wanted, read_rows, wanted_for
+from kladml_core.workspace.places import left_out
 from kladml_core.workspace.rows import RunRow, run_row, with_params
 from kladml_core.workspace.values import Value, sort_rows, value_named
 from kladml_core.workspace.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class ChosenRuns:
+    """The runs that a filter chose."""
+
+    rows: list[RunRow]
+    archived: int = 0
+    """How many more match, and were left out because they lie in an archived project, family or experiment."""
 
 
 def choose_runs(
     data: Path,
     chosen: Filter | None = None,
     *,
+    archived: bool = False,
     sort: str = "",
     reverse: bool = False,
     columns: Sequence[str] = (),
     index: SqliteMetadata | None = None,
     whole: int | None = None,
-) -> list[RunRow]:
+) -> ChosenRuns:
     """The runs that a filter chooses.
 
     Args:
         data: the workspace's data directory.
         chosen: from `kladml_core.workspace.filters.parse`; None chooses all.
+        archived: those of archived projects, families and experiments too; without it only where a run lives.
         sort: a value by which to sort, the least first and those without one last; empty is the newest first.
         reverse: the other way round; those without a value stay last.
         columns: what is to be shown of them: their parameters are read where something needs them.
@@ -57,7 +69,12 @@ def choose_runs(
         needed = wanted_for(asked, columns)
         rows = [_now(row, needed).at(waiting) for row in read_rows(index, data, wanted=needed).values()]
     test = matcher(wanted)
-    rows = [row for row in rows if test(row)]
+    live = [row.reference for row in rows if row.status.live]
+    rows = matching = [row for row in rows if test(row)]
+    if not archived:
+        hidden = left_out(data, live)
+        rows = [row for row in matching if not hidden(row.reference)]
+    more = len(matching) - len(rows)
     # The newest first is also what equal ones are told apart by.
     rows = sort_rows(rows, Value("field", "created"), reverse=True)
     if by is not None:
@@ -65,11 +82,11 @@ def choose_runs(
     elif reverse:
         rows = rows[::-1]
     if index is None:
-        return rows
+        return ChosenRuns(rows, more)
     params = frozenset[str]() if not needs_params(asked, columns) else None
     first = [row.reference for row in rows[:whole] if not _changes(row)]
     full = read_rows(index, data, first, Wanted(params=params))
-    return [replace(full.get(row.reference, row), place=row.place) for row in rows]
+    return ChosenRuns([replace(full.get(row.reference, row), place=row.place) for row in rows], more)
 
 
 def fresh_index(settings: Settings) -> SqliteMetadata | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,27 @@ def listing(data: Path, below: str = "") -> list[PlaceRow]:
     place = find_place(data, below)
     above = [Place(place.names[:depth]) for depth in range(1, len(place.names))]
     return _rows(data, place, any(read_description(one.file(data)).archived for one in above))
+
+
+def left_out(data: Path, live: Iterable[str]) -> Callable[[str], bool]:
+    """A function that says of a run, by its reference, whether lists leave it out: it lies in something archived.
+
+    Args:
+        data: the workspace's data directory.
+        live: references of live runs; an experiment with one is shown whatever is archived.
+    """
+    shown = {reference.rpartition("/")[0] for reference in live}
+
+    @cache
+    def archived(key: str) -> bool:
+        above = key.rpartition("/")[0]
+        return (above != "" and archived(above)) or read_description(Place.parse(key).file(data)).archived
+
+    def says(reference: str) -> bool:
+        experiment = reference.rpartition("/")[0]
+        return experiment not in shown and archived(experiment)
+
+    return says
 
 
 def name_warnings(data: Path, names: tuple[str, ...], instead_of: tuple[str, ...] = ()) -> tuple[str, ...]:

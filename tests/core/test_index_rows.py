@@ -85,8 +85,8 @@ def test_a_filter_chooses_the_same_of_the_index_and_of_the_files(
     workspace: Path, tmp_path: Path, words: str, sort: str, columns: tuple[str, ...]
 ) -> None:
     data, metadata = workspace / "data", index_of(workspace, tmp_path)
-    of_files = choose_runs(data, parse(words), sort=sort, columns=columns)
-    of_index = choose_runs(data, parse(words), sort=sort, columns=columns, index=metadata)
+    of_files = choose_runs(data, parse(words), sort=sort, columns=columns).rows
+    of_index = choose_runs(data, parse(words), sort=sort, columns=columns, index=metadata).rows
     assert [row.reference for row in of_index] == [row.reference for row in of_files]
     for one, other in zip(of_index, of_files, strict=True):
         assert {name: repr(figures) for name, figures in one.metrics.items()} == {
@@ -97,7 +97,7 @@ def test_a_filter_chooses_the_same_of_the_index_and_of_the_files(
 
 
 def test_a_list_out_of_the_index_writes_down_whom_it_finds_dead(workspace: Path, tmp_path: Path) -> None:
-    (lost,) = choose_runs(workspace / "data", parse("status:lost"), index=index_of(workspace, tmp_path))
+    (lost,) = choose_runs(workspace / "data", parse("status:lost"), index=index_of(workspace, tmp_path)).rows
     assert (read_object(lost.run.path / "lost.json") or {}).get("attempt") == 1
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.pruned_runs import a_run
+from kladml_core.runs.ref import find_run
+from tests.core.pruned_runs import a_run, set_status
 from tests.system.command import kladml
 
 GOOD = 'project: vision\nmodel: {target: "mod:Net"}\ndata: {target: "mod:load"}\ntraining: {max_epochs: 3}\n'
@@ -49,6 +50,25 @@ def test_a_project_lives_from_create_to_undo(lab: Path) -> None:
     assert "sight/digits/cnn" in projects("describe", "sight/digits/cnn")[0]
     assert "no project 'vision'" in projects("describe", "vision", code=3)[1]
     assert "must not begin with a dot" in projects("create", ".x", code=2)[1]
+
+
+def test_runs_of_what_is_archived_are_listed_with_all(lab: Path) -> None:
+    a_run(lab / "data", experiment="vision/digits/cnn")
+    a_run(lab / "data", experiment="vision/old/cnn", status="failed")
+    assert kladml("projects", "archive", "vision/old", cwd=lab).returncode == 0
+    for words in ([], ["--csv"], ["--json"], ["--group-seeds"]):
+        done = kladml("runs", *words, cwd=lab)
+        assert "vision/digits/cnn" in done.stdout and "old" not in done.stdout
+        assert done.stderr == "1 run in archived experiments left out; --all lists them too\n"
+    done = kladml("runs", "--all", "--sort", "name", cwd=lab)
+    assert "vision/old/cnn" in done.stdout and done.stderr == ""
+    assert kladml("show", "vision/old/cnn/run_0001", cwd=lab).returncode == 0
+    done = kladml("rerun", "--failed", cwd=lab)
+    assert done.stdout == "no failed runs\n" and "1 more failed run in archived" in done.stderr
+    assert "old" not in kladml("projects", "list", cwd=lab).stdout
+    set_status(find_run(lab / "data", "old/cnn/run_0001"), "running")
+    for words in (["projects", "list"], ["runs"]):
+        assert "vision/old/cnn" in kladml(*words, cwd=lab).stdout
 
 
 def test_configs_live_from_new_to_check(lab: Path) -> None:
