@@ -95,7 +95,7 @@ def rename(
     workspace: Workspace = None,
     json: Json = False,
 ) -> None:
-    """Renames one that has no live and no queued run; tells which configs still name it, --configs changes them."""
+    """Renames one without a live or queued run; tells what still names it, --configs changes the configs that do."""
     from kladml_core.workspace import hierarchy
     from kladml_core.workspace.config_places import naming, rename_in_configs
     from kladml_core.workspace.places import find_place

@@ -20,6 +20,7 @@ from kladml_core.runs.status import read_status
 from kladml_core.workspace.descriptions import write_description
 from kladml_core.workspace.places import Place, find_place, folders, name_warnings, same_name
 from kladml_core.workspace.renamed import rename_references
+from kladml_core.workspace.stale_views import stale_views_told
 
 _TOLD = 4
 _MEANWHILE = "a run was launched into it at this moment"
@@ -86,8 +87,8 @@ def archive(data: Path, text: str, *, archived: bool = True) -> Changed:
 def rename(data: Path, text: str, to: str) -> Changed:
     """Gives a project, a family or an experiment another name, or another place of the same kind.
 
-    References to it in the queue and in the lists of background processes go along. Configs that name it do not: see
-    `kladml_core.workspace.config_places.naming`.
+    References to it in the queue and in the lists of background processes go along. Configs that name it do not, see
+    `kladml_core.workspace.config_places.naming`; nor do saved views, of which a warning tells.
 
     Args:
         data: the workspace's data directory.
@@ -125,7 +126,7 @@ def rename(data: Path, text: str, to: str) -> Changed:
         finally:
             unmark(target)
     left = rename_references(data, old.key, new.key)
-    return Changed(new, (*warnings, *left))
+    return Changed(new, (*warnings, *left, *stale_views_told(data, old.key, new.key, before)))
 
 
 def delete(data: Path, text: str) -> Changed:

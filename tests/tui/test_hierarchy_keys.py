@@ -10,6 +10,7 @@ from textual.widgets import Input, TextArea
 from kladml_core.config.load import read
 from kladml_core.workspace.hierarchy import archive, create
 from kladml_core.workspace.places import listing
+from kladml_core.workspace.views import View, save_view
 from kladml_tui.app import KladMLApp
 from kladml_tui.screens.form import Form
 from tests.tui.shell import CONFIG, ROOMY, SMALL, a_run, screen_text, shows, until, workspace_in
@@ -56,17 +57,18 @@ async def test_an_experiment_is_made_and_stands_in_the_tree(workspace: Path, siz
             await shows(pilot, f"vision/{HOSTILE}/cnn · First [/x]")
 
 
-async def test_a_rename_offers_to_change_the_configs_that_name_the_old_one(workspace: Path) -> None:
+async def test_a_rename_offers_to_change_the_configs_that_name_the_old_one_and_tells_of_views(workspace: Path) -> None:
     a_run(workspace)
+    save_view(workspace / "data", "mine", View("family:digits"))
     app = KladMLApp(workspace)
-    async with app.run_test(size=ROOMY) as pilot:
+    async with app.run_test(size=ROOMY, notifications=True) as pilot:
         await until(pilot, lambda: app.workbench.nodes.cursor_key == "runs:vision/digits/cnn")
         await pilot.press("h", "m")
         await shows(pilot, "Rename vision/digits")
         assert app.screen.query_one(Input).value == "vision/digits"
         fill(app, name="vision/letters")
         await pilot.press("enter")
-        await shows(pilot, "This config still names vision/digits", "digits.yaml")
+        await shows(pilot, "This config still names vision/digits", "digits.yaml", "the saved view 'mine' still names")
         await pilot.press("w")
         config = workspace / "data" / "configs" / "digits.yaml"
         await until(pilot, lambda: read(config).data["family"] == "letters")
