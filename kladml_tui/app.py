@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from kladml_tui.screens.editor import ConfigEditor
     from kladml_tui.view_state import ViewState
 
+SWITCH_SECONDS = 0.001
+"""How long a thread that computes keeps the others waiting."""
 LOOK_SECONDS = 1.0
 """Between two looks at the workspace: at its names, and at live runs."""
 SOON_SECONDS = 0.2
@@ -100,6 +103,8 @@ class KladMLApp(App[None]):
         super().run(**{"mouse": self.settings.ui.mouse, **options})
 
     def _begin(self) -> None:
+        # A key that is typed changes threads a dozen times; each time it would wait 5 ms for one that reads or filters.
+        sys.setswitchinterval(SWITCH_SECONDS)
         if not gc.isenabled():
             # Off since the command began: what was loaded stays, and need not be gone through again and again.
             gc.freeze()

@@ -196,7 +196,8 @@ class ViewKeys(PaneKeys):
 
         fault: Static = self.query_one("#filter-fault")  # type: ignore[assignment]
         fault.display = bool(text)
-        fault.update(content(text, "$error"))
+        if fault.content != (told := content(text, "$error")):  # an update has the whole screen laid out again
+            fault.update(told)
 
     # Order, columns, views
 

@@ -67,7 +67,7 @@ class CurvesPage(Vertical):
         """Says what is the matter while there is no curve."""
         self._snapshot = None
         self._groups = {}
-        self.query_one("#groups", Static).update(Content.styled(f" {one_line(text)}", "$muted"))
+        self._say_above(Content.styled(f" {one_line(text)}", "$muted"))
         self.query_one("#recent", EventList).show(())
         if self._chart is not None:
             self._chart.show(())
@@ -115,7 +115,13 @@ class CurvesPage(Vertical):
 
     def _show_groups(self) -> None:
         if self._snapshot is not None and self._chart is not None and self.size.width:
-            self.query_one("#groups", Static).update(self._group_line(self.size.width))
+            self._say_above(self._group_line(self.size.width))
+
+    def _say_above(self, line: Content) -> None:
+        # A new content, be it the same, would have the whole screen laid out and drawn again with each value that comes.
+        groups = self.query_one("#groups", Static)
+        if groups.content != line:
+            groups.update(line, layout=False)
 
     def _why_nothing(self) -> tuple[str, str]:
         """What to say in the curves' place, and its colour."""

@@ -6,8 +6,10 @@ import asyncio
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from textual.widget import Widget
 
 from kladml_core.backends.run_log import RunLog
 from kladml_core.runs.rundir import RunDirectory
@@ -43,6 +45,31 @@ async def test_what_a_run_logs_comes_to_the_screen_while_it_runs(tmp_path: Path)
             await shows(pilot, "✓ run_0001 finished", "nothing running", "run finished")
     finally:
         log.close()
+
+
+async def test_values_that_come_draw_their_own_lines_and_lay_nothing_out_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = workspace_in(tmp_path / "w")
+    run = RunDirectory(a_run(workspace, status="running"))
+    log = RunLog(run, 1)
+    laid_out: list[str] = []
+    refresh = Widget.refresh
+
+    def watched(widget: Widget, *regions: Any, **options: Any) -> Any:
+        if options.get("layout"):
+            laid_out.append(f"{type(widget).__name__} {widget.id}")
+        return refresh(widget, *regions, **options)
+
+    app = KladMLApp(workspace)
+    async with app.run_test(size=ROOMY) as pilot:
+        await shows(pilot, "● run_0001 running", "val/loss 0.25 @20", "train/loss 0.1")
+        monkeypatch.setattr(Widget, "refresh", watched)
+        for step in range(21, 25):
+            log.log_metrics({"train/loss": step / 1000, "val/loss": step / 100}, step)
+            await shows(pilot, f"train/loss {step / 1000:g}", f"val/loss {step / 100:g} @{step}")
+        assert not laid_out
+    log.close()
 
 
 async def test_each_end_is_shown_as_what_it_was(tmp_path: Path) -> None:
