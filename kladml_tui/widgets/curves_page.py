@@ -118,7 +118,7 @@ class CurvesPage(Vertical):
             self._say_above(self._group_line(self.size.width))
 
     def _say_above(self, line: Content) -> None:
-        # A new content, be it the same, would have the whole screen laid out and drawn again with each value that comes.
+        # An update, be it with the same text, would have the whole screen laid out anew with each value that comes.
         groups = self.query_one("#groups", Static)
         if groups.content != line:
             groups.update(line, layout=False)
