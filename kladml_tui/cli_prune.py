@@ -136,7 +136,9 @@ def _prune(data: Path, references: Sequence[str], runs: bool, age: float | None,
         if done.entry is not None:
             _say(f"moved into the trash as {done.entry}; `kladml-tui prune --undo` puts it back")
             _say(f"`kladml-tui prune --empty --yes` frees the {size_text(done.bytes)}")
-    return ExitCode.UNUSABLE if proposal.lines and done.entry is None else ExitCode.FINISHED
+    # A run that was named to go whole and is there still: who asked for it must not take it for gone.
+    stays = runs and age is None and any(path.exists() for path in proposal.wish.named)
+    return ExitCode.UNUSABLE if stays or (proposal.lines and done.entry is None) else ExitCode.FINISHED
 
 
 def _print_lines(what: Proposal | Trashed, instead: str) -> None:

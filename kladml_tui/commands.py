@@ -80,7 +80,14 @@ COMMANDS: tuple[Command, ...] = (
     Command("place.rename", "m", "rename", "Rename it, or the config.", "place", "rename_here", True),
     Command("place.describe", "I", "describe", "Change its title and description.", "place", "describe_here"),
     Command("place.archive", "Z", "archive", "Hide it in the tree, or show it again.", "place", "archive_here"),
-    Command("place.delete", "D", "delete", "Move it with all its runs into the trash.", "place", "delete_here"),
+    Command(
+        "place.delete",
+        "D",
+        "delete",
+        "Move it with all its runs into the trash; in the list of runs, the run.",
+        "place",
+        "delete_here",
+    ),
     Command(
         "dataset.add",
         "A",

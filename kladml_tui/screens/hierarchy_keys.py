@@ -45,6 +45,8 @@ class HierarchyKeys(PaneKeys):
         """They need the tree's cursor on what they are for."""
         if action not in _ON_PLACE | _ON_PLACE_OR_CONFIG:
             return super().check_action(action, parameters)
+        if action == "delete_here" and self.pane == "runs":
+            return self.run_here is not None
         node = self.nodes.node if self.ready and self.pane == "tree" else None
         if node is None:
             return False
@@ -58,6 +60,10 @@ class HierarchyKeys(PaneKeys):
 
     def rename_config(self, config: Path) -> Worker[None]:
         """Renames a config; the heir's."""
+        raise NotImplementedError
+
+    def delete_run(self, reference: str) -> Worker[None]:
+        """Asks, then moves a run into the trash; the heir's."""
         raise NotImplementedError
 
     def action_new_here(self) -> None:
@@ -178,20 +184,27 @@ class HierarchyKeys(PaneKeys):
             notice(self.app, f"{node.prefix} is archived; z shows archived ones too.{live}", title="Archived")
         self.action_look()
 
+    def action_delete_here(self) -> None:
+        """Deletes the branch that the tree's cursor is on, or in the list of runs the run."""
+        node = self.nodes.node
+        if self.pane == "runs":
+            if self.run_here is not None:
+                self.delete_run(self.run_here.reference)
+        elif node is not None and node.prefix:
+            self._delete_place(node)
+
     @work(group="places", exit_on_error=False)
-    async def action_delete_here(self) -> None:
+    async def _delete_place(self, node: Node) -> None:
         """Asks, then moves it with all its runs into the trash."""
         from kladml_core.workspace import hierarchy
 
-        node = self.nodes.node
-        if node is None or not node.prefix:
-            return
+        key = node.prefix or ""
         runs = f"with its {node.runs} run{'s' if node.runs > 1 else ''}" if node.runs else "without a run in it"
-        question = f"Delete the {node.kind} {node.prefix}, {runs}?\n\nIt goes into the trash; b brings it back."
+        question = f"Delete the {node.kind} {key}, {runs}?\n\nIt goes into the trash; b brings it back."
         if await self.ask(question, [("D", "move it into the trash")]) != "D":
             return
         try:
-            changed = await asyncio.to_thread(hierarchy.delete, self.settings.data, node.prefix)
+            changed = await asyncio.to_thread(hierarchy.delete, self.settings.data, key)
         except KladMLError as error:
             notice(self.app, error, "error", title="Not deleted")
             return

@@ -55,7 +55,29 @@ class PruneKeys(PaneKeys):
         elif answer is not None:
             await self._prune(answer)
 
-    async def _prune(self, proposal: Proposal) -> None:
+    @work(group="prune", exit_on_error=False)
+    async def delete_run(self, reference: str) -> None:
+        """Asks, then moves a run into the trash, whole; says why where it has to stay."""
+        from kladml_core.runs.prune import propose
+        from kladml_core.runs.prune_rules import RUN
+        from kladml_tui.run_line import size
+        from kladml_tui.screens.ask import Ask
+
+        try:
+            proposal = await asyncio.to_thread(propose, self.settings.data, [reference], runs=True)
+        except KladMLError as error:
+            notice(self.app, error, "error", title="Not deleted")
+            return
+        line = next((line for line in proposal.lines if line.kind == RUN), None)
+        if line is None:
+            why = proposal.left[0].why if proposal.left else "it is live; stop it first"
+            notice(self.app, f"{reference} stays: {why}", "error", title="Not deleted")
+            return
+        question = f"Delete the run {reference}? {size(line.bytes)}\n\nIt goes into the trash; b brings it back."
+        if await self.app.push_screen_wait(Ask(question, [("D", "move it into the trash")])) == "D":
+            await self._prune(proposal, "deleted")
+
+    async def _prune(self, proposal: Proposal, verb: str = "pruned") -> None:
         from kladml_core.runs.prune import prune
         from kladml_tui.run_line import size
 
@@ -63,12 +85,12 @@ class PruneKeys(PaneKeys):
         try:
             done = await asyncio.to_thread(prune, proposal)
         except KladMLError as error:
-            notice(self.app, error, "error", title="Not pruned")
+            notice(self.app, error, "error", title=f"Not {verb}")
             return
         if done.entry is not None:
             text = f"{size(done.bytes)} in the trash. b brings it back; x, then e frees the space for good."
-            notice(self.app, text, title="Pruned", timeout=10)
-        self._tell_left("Not pruned", [f"{one.run} {one.what} stays: {one.why}" for one in done.left])
+            notice(self.app, text, title=verb.capitalize(), timeout=10)
+        self._tell_left(f"Not {verb}", [f"{one.run} {one.what} stays: {one.why}" for one in done.left])
         self._disk_changed()
 
     @work(group="prune", exit_on_error=False)

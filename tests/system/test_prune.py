@@ -37,6 +37,18 @@ def test_a_dry_run_then_the_trash_then_back(workspace: Path) -> None:
     assert again.returncode == 3 and "the trash is empty" in again.stderr
 
 
+def test_a_named_run_goes_whole_and_comes_back_and_one_that_has_to_stay_is_exit_3(workspace: Path) -> None:
+    run, live = a_run(workspace / "data"), a_run(workspace / "data", status="running", steps=())
+    before = tree(run.path)
+    done = kladml("prune", "--runs", "1", "--yes", cwd=workspace)
+    assert done.returncode == 0 and not run.path.exists(), done.stderr
+    assert kladml("prune", "--undo", cwd=workspace).returncode == 0
+    assert tree(run.path) == before
+    done = kladml("prune", "--runs", "2", "--yes", cwd=workspace)
+    assert done.returncode == 3 and "run_0002 stays: it is live" in done.stderr and live.path.is_dir()
+    assert kladml("prune", "--runs", "2", "--yes", "--older-than", "1d", cwd=workspace).returncode == 0
+
+
 def test_everything_has_its_json(workspace: Path) -> None:
     a_run(workspace / "data", status="failed")
     pinned = json.loads(kladml("prune", "--pin", "1", "10", "--json", cwd=workspace).stdout)

@@ -11,7 +11,7 @@ from kladml_core.runs.trash import entries
 from kladml_tui.app import KladMLApp
 from kladml_tui.screens.ask import Ask
 from kladml_tui.screens.prune_screen import PruneList, PruneScreen
-from tests.core.pruned_runs import a_run, name
+from tests.core.pruned_runs import a_run, name, tree
 from tests.tui.hostile import HOSTILE, drawn, file_part, harmless
 from tests.tui.shell import ROOMY, SMALL, screen_text, shows, until, workspace_in
 
@@ -72,6 +72,34 @@ async def test_a_run_that_goes_leaves_tree_and_table_and_its_curves_come_back_wi
         await pilot.press("b")
         await until(pilot, lambda: len(app.workbench.runs.keys) == 2)
         await until(pilot, lambda: "failed" in screen_text(app), timeout=10)
+
+
+async def test_a_run_is_deleted_by_its_key_and_comes_back_as_it_was(tmp_path: Path) -> None:
+    workspace = workspace_in(tmp_path / "w")
+    run, _ = a_run(workspace / "data"), a_run(workspace / "data", status="running", steps=())
+    before = tree(run.path)
+    app = KladMLApp(workspace)
+    async with app.run_test(size=ROOMY, notifications=True) as pilot:
+        await shows(pilot, "run_0001", "run_0002", "1 Curves")
+        await until(pilot, lambda: app.workbench.runs.cursor_key == "vision/digits/cnn/run_0002")
+        app.workbench.go_to_pane("runs")
+        await pilot.press("D")
+        await shows(pilot, "Not deleted", "run_0002 stays: it is live")
+        await pilot.press("down", "D")
+        await shows(pilot, "Delete the run vision/digits/cnn/run_0001?", "b brings it back")
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.workbench)
+        assert run.path.is_dir()
+        await pilot.press("D")
+        await shows(pilot, "Delete the run vision/digits/cnn/run_0001?")
+        await pilot.press("D")
+        await until(pilot, lambda: app.workbench.runs.keys == ("vision/digits/cnn/run_0002",))
+        assert not run.path.exists()
+        await pilot.press("b")
+        await until(pilot, lambda: isinstance(app.screen, Ask))
+        await pilot.press("b")
+        await until(pilot, lambda: len(app.workbench.runs.keys) == 2)
+        assert tree(run.path) == before
 
 
 async def test_emptying_asks_and_frees_for_good(tmp_path: Path) -> None:
