@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+PLACES = ("project", "family", "experiment")
+"""Kinds of things that hold runs; the path of each has a part more below `projects` than that of the one before."""
 MAX_NAME = 100
 """Characters."""
 MAX_BYTES = 255

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from kladml_core.config.place_names import PLACES
 from kladml_core.errors import UnusableError
 from kladml_core.runs.disk_use import disk_use
 from kladml_core.runs.files import fsync_directory, read_object, write_json
@@ -30,8 +31,6 @@ FOLDER = ".trash"
 RECORD = "record.json"
 _RUN_PARTS = 5
 """Parts of a run's path below the data directory: projects/project/family/experiment/run_0001."""
-PLACES = ("project", "family", "experiment")
-"""Kinds of things that hold runs; the path of each has a part more below `projects` than that of the one before."""
 DATASET = "dataset"
 """The registration of a dataset: datasets/NAME.yaml below the data directory."""
 _EMPTIED = ".emptied"

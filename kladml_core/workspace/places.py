@@ -9,12 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kladml_core.config.place_names import look_alike, normal_name
+from kladml_core.config.place_names import PLACES, look_alike, normal_name
 from kladml_core.errors import ConfigError, UnusableError
 from kladml_core.runs.ref import RUN_NAME
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import read_status
-from kladml_core.runs.trash import PLACES
 from kladml_core.workspace.descriptions import Description, description_file, read_description
 
 
