@@ -90,7 +90,9 @@ def version_of(registration: DatasetRegistration, fingerprint: str | None) -> in
 
 def _behind_a_split(name: str, text: bytes) -> bool:
     # Thousands of runs are asked, and parsing a config takes a thousand times as long.
-    return re.search(rb"\b(?:train|val|test)[\"']?:[^\n]*" + re.escape(name.encode()), text) is not None
+    # The name alone, not as a part of another: `digits` is not `digits-train`, which as many runs may have.
+    alone = rb"(?<![\w.-])" + re.escape(name.encode()) + rb"(?![\w.-])"
+    return re.search(rb"\b(?:train|val|test)[\"']?:[^\n]*" + alone, text) is not None
 
 
 def _fingerprints(run: RunDirectory) -> dict[str, str]:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from sklearn.datasets import load_diabetes
 
+from kladml_core.config.load import read
 from kladml_core.data.loaders import load_arrays, load_data
 from kladml_core.errors import ConfigError, KladMLError, UnusableError
 from kladml_core.runs import trash
@@ -21,11 +22,11 @@ from kladml_core.runs.launch import launch, prepare, prepare_resume
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import read_status
 from kladml_core.user_folders import user_folder
-from kladml_core.workspace import fingerprints
+from kladml_core.workspace import dataset_uses, fingerprints
 from kladml_core.workspace.dataset_register import add, record_whole, register, remove
 from kladml_core.workspace.dataset_state import check, state_of
 from kladml_core.workspace.dataset_uses import datasets_of, runs_using
-from kladml_core.workspace.datasets import Column, find_registration
+from kladml_core.workspace.datasets import Column, find_registration, read_dataset
 from tests.waiting import wait_for
 
 
@@ -251,6 +252,31 @@ def test_a_run_trains_on_registered_tables_and_is_told_what_changed(workspace: P
     add(workspace, "patients.csv")
     assert prepare(workspace / "tables.yaml", workspace=workspace).warnings == ()
     assert _uses(workspace, "patients") == [(run.reference, 1)]
+
+
+@pytest.mark.parametrize(
+    ("section", "found"),
+    [
+        ("{train: digits, val: other}", True),
+        ('{"val":"digits"}', True),
+        ("\n  train: other\n  test: 'digits'   # the third\n", True),
+        ("{train: digits-train, val: my.digits, test: digits_2}", False),
+        ("{target: digits}", False),
+    ],
+)
+def test_a_run_uses_what_its_config_names_and_others_are_not_parsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: str, found: bool
+) -> None:
+    run = RunDirectory.create(tmp_path, "p", "f", "e", seed=0)
+    run.config.write_text(f"data: {section}\n")
+    registration = tmp_path / "datasets" / "digits.yaml"
+    registration.parent.mkdir()
+    registration.write_text("path: digits.csv\n")
+    parsed: list[Path] = []
+    monkeypatch.setattr(dataset_uses, "read", lambda file: (parsed.append(file), read(file))[1])
+    uses = runs_using(tmp_path, read_dataset(registration))
+    assert [use.run for use in uses] == ([run.reference] if found else [])
+    assert parsed == ([run.config] if found else [])
 
 
 def _uses(workspace: Path, name: str) -> list[tuple[str, int | None]]:
