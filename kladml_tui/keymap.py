@@ -8,35 +8,12 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from kladml_tui.commands import BY_ID, COMMANDS, Command
+from kladml_tui.key_names import SYMBOLS
 
 if TYPE_CHECKING:
     from textual.app import App
 
-_SYMBOLS = {
-    "?": "question_mark",
-    "/": "slash",
-    ":": "colon",
-    ",": "comma",
-    ".": "full_stop",
-    "<": "less_than_sign",
-    ">": "greater_than_sign",
-    "+": "plus",
-    "-": "minus",
-    "[": "left_square_bracket",
-    "]": "right_square_bracket",
-    "!": "exclamation_mark",
-    "#": "number_sign",
-    "*": "asterisk",
-    ";": "semicolon",
-    "=": "equals_sign",
-    "_": "underscore",
-    "@": "at",
-    "&": "ampersand",
-    "%": "percent_sign",
-    "$": "dollar_sign",
-    "esc": "escape",
-    "return": "enter",
-}
+_SYMBOLS = {shown: name for name, shown in SYMBOLS.items()} | {"esc": "escape", "return": "enter"}
 _NAMED = frozenset(
     [
         "escape",

@@ -12,9 +12,9 @@ from textual.content import Content
 from kladml_core.errors import KladMLError
 from kladml_tui import themes
 from kladml_tui.commands import COMMANDS
+from kladml_tui.key_names import key_name
 from kladml_tui.screens.workbench import Workbench
 from kladml_tui.text import notice, one_line
-from kladml_tui.widgets.key_bar import key_name
 
 if TYPE_CHECKING:
     from kladml_core.workspace.views import View

@@ -10,8 +10,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 
 from kladml_tui.commands import BY_ID, COMMANDS, SCOPES, Scope
+from kladml_tui.key_names import key_name
 from kladml_tui.text import one_line
-from kladml_tui.widgets.key_bar import key_name
 from kladml_tui.widgets.text_lines import TextLines
 
 _KEYS = 14

@@ -8,43 +8,12 @@ from textual.content import Content
 from textual.widget import Widget
 
 from kladml_tui.commands import BY_ID
+from kladml_tui.key_names import key_name
 from kladml_tui.text import one_line
 from kladml_tui.text import width as cells_of
 
-_SHORT = {
-    "question_mark": "?",
-    "slash": "/",
-    "colon": ":",
-    "escape": "esc",
-    "left_square_bracket": "[",
-    "right_square_bracket": "]",
-    "plus": "+",
-    "minus": "-",
-    "space": "space",
-    "less_than_sign": "<",
-    "greater_than_sign": ">",
-    "comma": ",",
-    "full_stop": ".",
-    "up": "↑",
-    "down": "↓",
-    "left": "←",
-    "right": "→",
-    "pagedown": "pgdn",
-    "pageup": "pgup",
-    "equals_sign": "=",
-    "left_curly_bracket": "{",
-    "right_curly_bracket": "}",
-    "shift+tab": "⇧tab",
-}
 _ALWAYS = ("help", "palette", "quit")
 """Ids of the commands that stand at the end, and stay when others find no room."""
-
-
-def key_name(key: str) -> str:
-    """A key as a person knows it: `?`, `^p`, `tab`."""
-    if key in _SHORT:
-        return _SHORT[key]
-    return f"^{key.removeprefix('ctrl+')}" if key.startswith("ctrl+") else one_line(key)
 
 
 def shown_key(binding: Binding) -> str:

@@ -11,6 +11,7 @@ from textual.widgets import Input
 from kladml_tui import keymap
 from kladml_tui.app import KladMLApp
 from kladml_tui.commands import BY_ID, COMMANDS, SCOPES, TABS
+from kladml_tui.key_names import key_name
 from tests.tui.shell import ROOMY, SMALL, a_run, screen_text, shows, until, workspace_in
 
 
@@ -36,6 +37,12 @@ def test_every_command_is_declared_whole() -> None:
 def test_nothing_is_reachable_only_by_keys_that_terminals_swallow() -> None:
     for command in COMMANDS:
         assert any(not key.startswith(("ctrl+", "alt+", "f1")) for key in command.keys.split(",")), command.id
+
+
+def test_keys_are_shown_as_they_are_on_the_keyboard() -> None:
+    shown = [key_name(key) for command in COMMANDS for key in command.keys.split(",")]
+    assert {"*", "?", "/", "+"} <= set(shown) and key_name("ctrl+p") == "^p"
+    assert not [name for name in shown if "_" in name or name == "asterisk"]
 
 
 def test_own_keys_are_checked() -> None:
