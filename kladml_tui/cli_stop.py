@@ -63,7 +63,7 @@ def _ask(run: RunDirectory, *, json: bool) -> None:
 
 
 def _climb(run: RunDirectory, *, now: bool, ask: float | None, term: float | None, json: bool) -> int:
-    from kladml_core.runs.attend import Signals
+    from kladml_core.runs.follow_signals import Signals
     from kladml_core.runs.ladder import StopLadder, climb
     from kladml_core.runs.patience import patience_of
 

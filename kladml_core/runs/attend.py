@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
 from kladml_core.backends.queue_publisher import QueuePublisher, Subscription
@@ -16,6 +14,7 @@ from kladml_core.runs.checkpoint_list import list_checkpoints
 from kladml_core.runs.consoles import Console
 from kladml_core.runs.events import TERMINAL_KINDS
 from kladml_core.runs.follow import RunFollower, read_console
+from kladml_core.runs.follow_signals import Signals
 from kladml_core.runs.ladder import StopLadder, climb
 from kladml_core.runs.patience import Patience
 from kladml_core.runs.rundir import RunDirectory
@@ -39,44 +38,6 @@ _QUIET_SECONDS = 2.0
 _TAIL_BYTES = 4096
 _TAIL_LINES = 15
 _ENDS = frozenset({*TERMINAL_KINDS, "run_lost"})
-
-
-class Signals:
-    """What signals have asked for so far. Installs its handlers on entering and restores the old ones on leaving."""
-
-    def __init__(self) -> None:
-        self.stops = 0
-        """SIGINTs and SIGTERMs so far."""
-        self.last = signal.SIGINT
-        """The newest of them."""
-        self.hangup = False
-        self._before: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> Signals:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # nohup has SIGHUP ignored from the start, and is to be obeyed.
-            if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
-                continue
-            self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    @property
-    def exit_code(self) -> int:
-        """128 and the number of what was asked last."""
-        return int(ExitCode.HUP) if self.hangup else 128 + self.last
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGHUP:
-            self.hangup = True
-        else:
-            self.stops += 1
-            self.last = signal.Signals(number)
 
 
 def start_and_follow(

@@ -6,34 +6,21 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kladml_core.config.load import dump
 from kladml_core.config.names import is_target
 from kladml_core.config.references import is_data_path
 from kladml_core.errors import ConfigError, UnusableError
 from kladml_core.runs import trash
-from kladml_core.runs.files import write_text_atomic
 from kladml_core.settings import load_settings
-from kladml_core.workspace.dataset_examine import SECONDS, examine_file, examine_target
-from kladml_core.workspace.dataset_headers import describe_arrays, no_file, require_data_file
+from kladml_core.workspace.dataset_examine import SECONDS
 from kladml_core.workspace.dataset_uses import live_uses
-from kladml_core.workspace.datasets import (
-    Column,
-    DatasetRegistration,
-    find_registration,
-    read_dataset,
-    registration_file,
-)
-from kladml_core.workspace.examination import Examination
-from kladml_core.workspace.fingerprints import SAMPLED, describe_target, fingerprint, read_whole
+from kladml_core.workspace.dataset_write import save_text, whole_hash, write_registration
+from kladml_core.workspace.datasets import DatasetRegistration, find_registration, read_dataset, registration_file
+from kladml_core.workspace.fingerprints import SAMPLED
 
 SPLITS = ("train", "val", "test")
-_COLUMN_BYTES = 200_000
-"""Of the columns of a registration: a file that a person opens, and that is read whole, stays small."""
-_VERSIONS = 500
 
 
 @dataclass(frozen=True)
@@ -95,7 +82,7 @@ def add(
         split = before.split if split is None else split
         description = before.description if description is None else description
         params = before.params if params is None else params
-    made, notes = _write(
+    made, notes = write_registration(
         workspace, name, path, target, params or {}, split, description or "", look=seconds, verify=verify
     )
     fresh = before is None or len(made.versions) > len(before.versions) or made.versions[-1] != before.versions[-1]
@@ -137,7 +124,9 @@ def register(
     if (path is None) == (target is None):
         raise ConfigError(f"dataset {name!r} needs either a path or a target")
     where = None if path is None else str(path)
-    return _write(workspace, name, where, target, params or {}, split, description, look=None, verify=False)[0]
+    return write_registration(
+        workspace, name, where, target, params or {}, split, description, look=None, verify=False
+    )[0]
 
 
 def remove(workspace: Path, name: str, *, force: bool = False) -> tuple[DatasetRegistration | None, str]:
@@ -185,114 +174,14 @@ def record_whole(workspace: Path, name: str) -> str:
     location = registration.location(workspace)
     if location is None:
         raise UnusableError(f"{name!r} is made by {registration.target}: there is no file to read")
-    found = _whole(location)
+    found = whole_hash(location)
     if registration.sha256 is None and (registration.fingerprint or "").startswith(SAMPLED):
         from kladml_core.config.load import read
 
         text = dict(read(registration.file, needs=("name", "path")).data)
         text["sha256"] = found
-        _save(registration.file, text)
+        save_text(registration.file, text)
     return found
-
-
-def _write(
-    workspace: Path,
-    name: str,
-    path: str | None,
-    target: str | None,
-    params: Mapping[str, Any],
-    split: str | None,
-    description: str,
-    *,
-    look: float | None,
-    verify: bool,
-) -> tuple[DatasetRegistration, tuple[str, ...]]:
-    file = registration_file(workspace, name)
-    rows, columns, size, whole = None, dict[str, Column](), None, None
-    notes: tuple[str, ...] = ()
-    if path is not None:
-        location = workspace.resolve() / Path(path).expanduser()
-        require_data_file(location)
-        arrays = location.suffix in (".npz", ".safetensors")
-        if arrays:
-            rows, columns = describe_arrays(location)
-        found = fingerprint(location)
-        mark, size = found.text, found.bytes
-        if look is not None or not arrays:
-            seen = examine_file(location, params, mark, workspace, look or SECONDS)
-            rows, columns, notes = seen.rows, _columns(seen), seen.notes
-            if not seen.complete:
-                told = f"only the first {seen.rows_seen:,} rows were looked through; there was no time for more"
-                notes = (*notes, told)
-        if verify and mark.startswith(SAMPLED):
-            whole = _whole(location)
-    else:
-        mark = describe_target(str(target), params, split)
-        if look is not None:
-            seen = examine_target(str(target), params, split, workspace, look)
-            rows, columns, notes = seen.rows, _columns(seen), seen.notes
-    before = read_dataset(file).versions if file.exists() else ()
-    version = {
-        "fingerprint": mark,
-        "rows": rows,
-        "bytes": size,
-        "path": path,
-        "registered": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-    }
-    version = {key: value for key, value in version.items() if value is not None}
-    same = bool(before) and before[-1].get("fingerprint") == mark
-    kept = _that_fit(columns)
-    text = {
-        "name": name,
-        "description": description,
-        "path": path,
-        "target": target,
-        "format": Path(path).suffix.removeprefix(".") if path else "target",
-        "params": dict(params),
-        "split": split,
-        "rows": rows,
-        "columns": {key: {"dtype": one.dtype, "shape": list(one.shape)} for key, one in kept.items()},
-        "column_count": len(columns) if len(kept) < len(columns) else None,
-        "bytes": size,
-        "fingerprint": mark,
-        "sha256": whole,
-        "versions": [*map(dict, before if same else (*before, version))][-_VERSIONS:],
-    }
-    _save(file, text)
-    return read_dataset(file), notes
-
-
-def _save(file: Path, text: Mapping[str, Any]) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_text_atomic(file, dump({key: value for key, value in text.items() if value not in (None, "", {})}))
-    except OSError as error:
-        raise UnusableError(f"cannot write {file}: {error.strerror}", file=str(file)) from error
-
-
-def _whole(location: Path) -> str:
-    try:
-        return read_whole(location)
-    except FileNotFoundError:
-        raise no_file(location) from None
-    except OSError as error:
-        raise UnusableError(f"{location} cannot be read: {error.strerror}") from error
-
-
-def _columns(seen: Examination) -> dict[str, Column]:
-    return {column.name: Column(column.dtype, column.shape) for column in seen.columns}
-
-
-def _that_fit(columns: Mapping[str, Column]) -> dict[str, Column]:
-    """The first columns, as many as a registration has room for."""
-    room, kept = _COLUMN_BYTES, dict[str, Column]()
-    for name, column in columns.items():
-        # As YAML writes it: what is no plain text takes up to ten characters each.
-        room -= 40 + (len(name) if name.isascii() and name.isprintable() else 10 * len(name))
-        if room < 0:
-            break
-        kept[name] = column
-    return kept
 
 
 def _in_workspace(workspace: Path, path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual import work
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from kladml_core.settings import Settings
     from kladml_core.workspace.filters import Filter
     from kladml_core.workspace.index_rows import Wanted
+    from kladml_core.workspace.rows import RunRow
     from kladml_core.workspace.views import View
     from kladml_tui.look import Look
     from kladml_tui.run_store import Choice, RunStore
@@ -285,46 +285,14 @@ class ViewKeys(PaneKeys):
     @work(group="views", exit_on_error=False)
     async def action_export(self) -> None:
         """Asks for a file, and writes the runs that are shown into it."""
-        from kladml_core.workspace.columns import EXPORTED
-        from kladml_core.workspace.export import check_export
-        from kladml_tui.screens.form import Field, Form
+        from kladml_tui.screens.export_runs import export_shown  # not needed before the first frame
 
-        count = len(self.runs.keys)
-        root = self.settings.root
+        keys = self.runs.keys
 
-        def file(answers: Answers) -> Path:
-            return root / Path(str(answers["file"]).strip()).expanduser()
+        def rows() -> list[RunRow]:
+            return self.store.whole(keys, self.look.states)
 
-        answers = await self.app.push_screen_wait(
-            Form(
-                f"Write {count:,} run{'s' * (count != 1)} into a file",
-                [Field("file", "File, ending in .csv or .json", "runs.csv")],
-                check=lambda answers: check_export(file(answers)),
-            )
-        )
-        if answers is None:
-            return
-        path = file(answers)
-        columns = ("name", *self.state.columns) if self.state.columns else EXPORTED
-        try:
-            if (
-                await asyncio.to_thread(path.exists)
-                and await self.ask(f"{path} is there already", [("o", "write over it")]) != "o"
-            ):
-                return
-            written = await asyncio.to_thread(self._export, path, columns)
-        except KladMLError as error:
-            notice(self.app, error, "error", title="Not written")
-            return
-        notice(self.app, f"{path}: {written:,} run{'s' * (written != 1)}", title="Written")
-
-    def _export(self, path: Path, columns: tuple[str, ...]) -> int:
-        from kladml_core.workspace.export import export
-
-        keys, states = self.runs.keys, self.look.states
-        rows = self.store.whole(keys, states)
-        export(path, rows, columns)
-        return len(rows)
+        await export_shown(self, self.settings.root, len(keys), rows, self.state.columns)
 
 
 def _help(names: tuple[str, ...]) -> str:
