@@ -16,6 +16,7 @@ from textual.visual import Visual
 
 from kladml_tui.commands import bindings
 from kladml_tui.messages import Chosen, Moved
+from kladml_tui.text import shorten
 
 GUTTER = 1
 """Cells before each row, for the mark of the cursor."""
@@ -50,6 +51,10 @@ class RowList(ScrollView, can_focus=True):
     def head(self, width: int) -> Content:
         """The line above the rows."""
         return Content()
+
+    def nothing(self) -> str:
+        """What stands in the place of the first row where there is none."""
+        return ""
 
     def rows_shown(self, keys: Sequence[str]) -> None:
         """Called with the rows in sight whenever they change."""
@@ -130,7 +135,10 @@ class RowList(ScrollView, can_focus=True):
             return self._line(self.head(width - GUTTER), width, style, " ")
         index = self.scroll_offset.y + y - self._head
         if not 0 <= index < len(self._keys):
-            return Strip.blank(width, ground.rich_style)
+            if index or self._keys:
+                return Strip.blank(width, ground.rich_style)
+            told = Content.styled(shorten(self.nothing(), width - GUTTER), "$muted")
+            return self._line(told, width, ground, " ")
         key = self._keys[index]
         if self._has_cursor and index == self._cursor:
             style = self.get_visual_style("row-list--cursor")

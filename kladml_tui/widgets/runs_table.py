@@ -228,7 +228,11 @@ class RunsTable(RowList):
         # A filter and marks must be seen; how many runs there are, the tree says too.
         if cells_of(heads) + 2 > gap and not (self._marks or (chosen is not None and chosen.told)):
             return Content(shorten(heads, width))
-        return Content(pad(heads, gap) + count)
+        return Content(pad(shorten(heads, max(0, gap - 2)), gap) + count)
+
+    def nothing(self) -> str:
+        """A filter that lets nothing through."""
+        return "no run matches; esc shows all again" if self._choice and self._choice.filter else ""
 
     def row(self, key: str, width: int) -> Content:
         """Glyph, name, status in a word, and figures as far as there is room."""

@@ -139,10 +139,25 @@ async def test_the_filter_narrows_by_name_and_status(tmp_path: Path) -> None:
         await pilot.press("slash", *"failed")
         await shows(pilot, "1 of 3 match 'failed'")
         assert app.workbench.runs.keys == ("vision/digits/cnn/run_0002",)
+        await pilot.press("x")
+        await shows(pilot, "0 of 3 match 'failedx'", "no run matches; esc shows all again")
+        await pilot.press("backspace")
+        await shows(pilot, "1 of 3 match 'failed'")
+        assert "no run matches" not in screen_text(app)
         await pilot.press("enter")
         assert app.focused is app.workbench.runs
         await pilot.press("escape")
         await until(pilot, lambda: len(app.workbench.runs.keys) == 3)
+
+
+async def test_where_the_titles_have_no_room_they_end_before_what_the_list_holds(tmp_path: Path) -> None:
+    workspace = workspace_in(tmp_path / "w")
+    a_run(workspace)
+    app = KladMLApp(workspace)
+    async with app.run_test(size=SMALL) as pilot:
+        await shows(pilot, "run_0001", "nothing running")
+        await pilot.press("slash", *"val/loss<0.5 finished")
+        await shows(pilot, "…  1 of 1 match")
 
 
 async def test_a_new_run_appears_on_top_and_the_cursor_stays(tmp_path: Path) -> None:
