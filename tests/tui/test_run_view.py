@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
+import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -175,31 +176,30 @@ async def test_a_new_run_appears_on_top_and_the_cursor_stays(tmp_path: Path) -> 
         assert app.workbench.runs.cursor_key == "vision/digits/cnn/run_0002"
 
 
-async def test_ten_thousand_runs_open_fast_and_never_hold_up_the_keys(tmp_path: Path) -> None:
+async def test_with_ten_thousand_runs_the_thread_of_the_screen_opens_no_file_and_makes_only_rows_in_sight(
+    tmp_path: Path,
+) -> None:
     workspace = workspace_in(tmp_path / "w")
     many_runs(workspace, 10_000)
+    screen, opened = threading.get_ident(), list[str]()
+    watching = True
+
+    def audit(event: str, arguments: tuple[Any, ...]) -> None:
+        if watching and event in ("open", "os.scandir", "os.listdir") and threading.get_ident() == screen:
+            opened.append(str(arguments[0]))
+
     app = KladMLApp(workspace)
-    begin = time.monotonic()
-    stalls: list[float] = []
-
-    async def beat() -> None:
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(0.01)
-            stalls.append(time.monotonic() - before - 0.01)
-
+    sys.addaudithook(audit)  # for good: there is no taking it away, only `watching`
     async with app.run_test(size=ROOMY) as pilot:
-        heart = asyncio.create_task(beat())
         await shows(pilot, "10,000 runs", "run_10000 finished")
-        assert time.monotonic() - begin < 6
         await pilot.press("tab", "G")
         await shows(pilot, "▌✓ run_0001  finished", " ✓ run_0002  finished")
         await pilot.press("slash", *"run_77")
         await shows(pilot, "100 of 10,000 match")
         await until(pilot, lambda: app.workbench.look.complete)
-        heart.cancel()
-    # Generous, since the machine that runs the tests may be busy: what would freeze a person takes seconds.
-    assert max(stalls) < 1.0, f"the screen stood still for {max(stalls):.2f} s"
+        assert len(app.workbench.runs._strips) < 200
+    watching = False
+    assert not [path for path in opened if path.startswith(str(workspace))]
 
 
 async def test_the_metrics_can_be_gone_through(tmp_path: Path) -> None:
