@@ -19,6 +19,7 @@ from kladml_core.runs.overlay import Overlay, RunCurve, metrics_of
 from kladml_core.runs.rundir import RunDirectory
 from kladml_tui import faults, themes
 from kladml_tui.compare_text import group_names, plain_text, short_names, tables
+from kladml_tui.resizing import tell_sizes
 from kladml_tui.run_looks import RunLook, run_looks
 from kladml_tui.screens.pick import Pick
 from kladml_tui.text import notice, one_line, shorten
@@ -84,6 +85,7 @@ class CompareScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Begins to read."""
+        tell_sizes(self)
         self._page.say("reading…")
         self._head()
         self._begin()

@@ -14,6 +14,7 @@ from textual.timer import Timer
 from textual.widgets import Footer, TextArea
 
 from kladml_tui.config_check import Check, check
+from kladml_tui.resizing import tell_sizes
 from kladml_tui.screens.ask import Ask
 from kladml_tui.screens.editor_file import FileScreen
 from kladml_tui.screens.editor_help import EditorHelp
@@ -68,6 +69,7 @@ class ConfigEditor(FileScreen):
 
     def on_mount(self) -> None:
         """Reads the file; nothing can be typed before it is there."""
+        tell_sizes(self)
         self._problem_list.display = False
         self._area.disabled = True
         self._area.complete_with(self._suggest)

@@ -20,6 +20,7 @@ from kladml_tui.commands import bindings
 from kladml_tui.look import Look, runs_of
 from kladml_tui.messages import Chosen, Moved, RowsWanted, TabWanted
 from kladml_tui.news import News
+from kladml_tui.resizing import tell_sizes
 from kladml_tui.screens.config_keys import ConfigKeys
 from kladml_tui.screens.dataset_keys import DatasetKeys
 from kladml_tui.screens.note_keys import NoteKeys
@@ -83,6 +84,7 @@ class Workbench(DatasetKeys, NoteKeys, ViewKeys, NoticesKeys, PruneKeys, QueueKe
         self._news = News(self.app, bell=self.settings.notices.bell)
         self._wanted_run = state.run
         self._wanted_pane = state.pane
+        tell_sizes(self)
         await self.query_one("#body").mount(main)
         self.ready = True
         self.nodes.restore(state.open, state.node)
