@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.events import DescendantFocus
-from textual.timer import Timer
 from textual.worker import Worker
 
 from kladml_core.settings import Settings
 from kladml_tui import faults
 from kladml_tui.commands import bindings
 from kladml_tui.look import Look, runs_of
-from kladml_tui.messages import Chosen, Moved, RowsWanted, TabWanted
+from kladml_tui.messages import Chosen, Moved, TabWanted
 from kladml_tui.news import News
 from kladml_tui.resizing import tell_sizes
 from kladml_tui.screens.config_keys import ConfigKeys
 from kladml_tui.screens.dataset_keys import DatasetKeys
+from kladml_tui.screens.live_runs import LiveRuns
 from kladml_tui.screens.note_keys import NoteKeys
 from kladml_tui.screens.notices_keys import NoticesKeys
 from kladml_tui.screens.prune_keys import PruneKeys
 from kladml_tui.screens.queue_keys import QueueKeys
-from kladml_tui.screens.view_keys import ViewKeys
 from kladml_tui.view_state import ViewState
 from kladml_tui.widgets.key_bar import KeyBar
 from kladml_tui.widgets.status_line import StatusLine
@@ -35,18 +33,14 @@ from kladml_tui.widgets.workspace_tree import PROJECTS, Node, WorkspaceTree, exp
 
 if TYPE_CHECKING:
     from kladml_core.runs.rundir import RunDirectory
-    from kladml_tui.look import RunState
-    from kladml_tui.monitor import Batch, Monitor
-    from kladml_tui.run_line import RunLine
-    from kladml_tui.run_store import Choice, RunStore
+    from kladml_tui.monitor import Monitor
+    from kladml_tui.run_store import Choice
     from kladml_tui.widgets.main_pane import MainPane
 
-SETTLE_SECONDS = 0.12
-"""How long the cursor must rest on a run before its curves are read."""
 _COUNTED = ("running", "stalled", "silent", "starting", "stopping", "queued")
 
 
-class Workbench(DatasetKeys, NoteKeys, ViewKeys, NoticesKeys, PruneKeys, QueueKeys, ConfigKeys):
+class Workbench(DatasetKeys, NoteKeys, LiveRuns, NoticesKeys, PruneKeys, QueueKeys, ConfigKeys):
     """The screen.
 
     Args:
@@ -68,8 +62,6 @@ class Workbench(DatasetKeys, NoteKeys, ViewKeys, NoticesKeys, PruneKeys, QueueKe
         self._wanted_run = ""
         self._launched = False
         self._wanted_pane = ""
-        self._settling: Timer | None = None
-        self._shown: str | None = None
 
     def compose(self) -> ComposeResult:
         """What the first frame shows; the right side follows."""
@@ -115,10 +107,11 @@ class Workbench(DatasetKeys, NoteKeys, ViewKeys, NoticesKeys, PruneKeys, QueueKe
         if look != before:
             self.nodes.show(look)
             self.keep_marks(look)
-            self._count()
+            self.count_live()
             self._show_node(again=True)
 
-    def _count(self) -> None:
+    def count_live(self) -> None:
+        """Says in the top line how many runs are live."""
         counts = dict.fromkeys(_COUNTED, 0)
         for reference in self.look.live:
             counts[self.look.states[reference].word] += 1
@@ -132,7 +125,7 @@ class Workbench(DatasetKeys, NoteKeys, ViewKeys, NoticesKeys, PruneKeys, QueueKe
         if message.source is self.nodes:
             self._show_node()
         elif message.source is self.runs:
-            self._run_changed()
+            self.run_changed()
 
     @on(Chosen)
     def _chosen(self, message: Chosen) -> None:
@@ -168,12 +161,12 @@ class Workbench(DatasetKeys, NoteKeys, ViewKeys, NoticesKeys, PruneKeys, QueueKe
         self.runs.show(prefix, runs, self.look.states)
         self.choose()
         self._go_to_wanted()
-        self._run_changed()
+        self.run_changed()
 
     def chosen(self, chosen: Choice) -> None:
         """Other runs are shown: the one that is waited for may be among them."""
         self._go_to_wanted()
-        self._run_changed()
+        self.run_changed()
 
     def _go_to_wanted(self) -> None:
         if self._wanted_run and self.runs.move_to(self._wanted_run):
@@ -191,98 +184,6 @@ class Workbench(DatasetKeys, NoteKeys, ViewKeys, NoticesKeys, PruneKeys, QueueKe
         self.nodes.reveal(key)
         if self.nodes.node is not None and self.nodes.node.key == key:
             self._show_node(again=True)  # the cursor was there already, and tells of no move
-
-    # The run
-
-    def _run_changed(self) -> None:
-        run = self.runs.current
-        reference = run.reference if run is not None else None
-        self.refresh_bindings()
-        if reference == self._shown:
-            return
-        self._shown = reference
-        self.view.show_run(run, self.runs.line_of(reference or ""))
-        if self._settling is not None:
-            self._settling.stop()
-        self._settling = self.set_timer(SETTLE_SECONDS, self._settled)
-
-    def _settled(self) -> None:
-        from kladml_tui.run_line import from_snapshot  # not needed before the first frame
-
-        run = self.runs.current
-        self.monitor.show(run)
-        if run is not None and (snapshot := self.monitor.snapshot(run.reference)) is not None:
-            self.view.show_snapshot(snapshot)
-            self._show_lines([from_snapshot(snapshot, self.runs.line_of(run.reference))])
-        self.remember()
-
-    @on(RowsWanted)
-    def _rows_wanted(self, message: RowsWanted) -> None:
-        self._read_rows(message.references)
-
-    @work(group="rows", exit_on_error=False)
-    async def _read_rows(self, references: tuple[str, ...]) -> None:
-        store, states, params = self.store, self.look.states, self.columns_ask_params
-        self._show_lines(await asyncio.to_thread(_read_lines, store, references, states, params))
-
-    def read_again(self, reference: str) -> None:
-        """What is written on a run has changed."""
-        self._read_rows((reference,))
-        self.choose()
-
-    def _show_lines(self, lines: list[RunLine]) -> None:
-        from kladml_tui.run_line import from_snapshot
-
-        # What is followed is newer than what was read, but for what only the files tell.
-        lines = [
-            line if (snapshot := self.monitor.snapshot(line.reference)) is None else from_snapshot(snapshot, line)
-            for line in lines
-        ]
-        self.runs.show_lines(lines)
-        for line in lines:
-            if line.reference == self._shown:
-                self.view.show_line(line)
-                self.refresh_bindings()
-
-    def drain(self) -> None:
-        """Shows what was followed since the last time."""
-        from kladml_tui.run_line import from_snapshot
-
-        # The timers go on while the widgets are taken down.
-        batch = self.monitor.drain() if self.app.is_running else None
-        if batch is None:
-            return
-        lines = []
-        for reference in batch.changed:
-            snapshot = self.monitor.snapshot(reference)
-            if snapshot is None:
-                continue
-            known = self.runs.line_of(reference)
-            lines.append(from_snapshot(snapshot, known))
-            if reference == self._shown:
-                self.view.show_snapshot(snapshot)
-        self._show_lines(lines)
-        if self._shown in batch.checkpoints:
-            self.view.checkpoints_changed()
-        in_sight = self.app.screen is self and self.view.is_on_screen
-        self._news.take(batch, self.look.states, self.monitor.snapshot, self._shown if in_sight else None)
-        self._take_statuses(batch)
-
-    def _take_statuses(self, batch: Batch) -> None:
-        from kladml_core.runs.status import LIVE  # not needed before the first frame
-
-        states = dict(self.look.states)
-        for message in batch.statuses:
-            known = states.get(message["run"])
-            if known is not None:
-                status, word = message["status"], message.get("word", message["status"])
-                states[message["run"]] = replace(
-                    known, status=status, live=status in LIVE, standstill=word if word != status else ""
-                )
-        if states != self.look.states:
-            self.look = replace(self.look, states=states)
-            self.nodes.show(self.look)
-            self._count()
 
     def prepare(self) -> None:
         """Numpy is there: makes the chart, and follows what is on the screen."""
@@ -335,11 +236,3 @@ class Workbench(DatasetKeys, NoteKeys, ViewKeys, NoticesKeys, PruneKeys, QueueKe
                 open=self.nodes.open_branches,
                 pane=self._wanted_pane or self.pane,
             )
-
-
-def _read_lines(
-    store: RunStore, references: tuple[str, ...], states: Mapping[str, RunState], params: bool
-) -> list[RunLine]:
-    from kladml_tui.run_line import from_row
-
-    return [from_row(row) for row in store.read(references, states, params=params)]
