@@ -113,6 +113,10 @@ class ComparePage(TextLines):
         most = min(_KEY, max(map(cells_of, table.heads)))
         indent = most + 2 * _GAP
         for label, *values in table.rows:
+            if len(values) > 1 and len(set(values)) == 1:
+                # Once, not a line for each run, in which nobody would see at once that they are alike.
+                yield from _alike(label, values, width)
+                continue
             yield content(label, "bold")
             for name, value in zip(table.heads, values, strict=True):
                 marker, style = self._badge(name)
@@ -128,6 +132,17 @@ class ComparePage(TextLines):
 
 def _title(text: str) -> Content:
     return Content.styled(one_line(text), "$primary bold")
+
+
+def _alike(label: str, values: Sequence[str], width: int) -> Iterator[Content]:
+    """What is the same in all runs: beside what it is, or below it where there is no room."""
+    head, style = one_line(label), _style(values[0])
+    lines = _folded(f"{values[0]}  in all {len(values)}", width - _GAP)
+    if len(lines) == 1 and cells_of(head) + _GAP + cells_of(lines[0]) <= width:
+        yield Content.assemble((head + " " * _GAP, "bold"), (lines[0], style))
+        return
+    yield content(label, "bold")
+    yield from (Content.styled(" " * _GAP + line, style) for line in lines)
 
 
 def _folded(text: str, cells: int) -> list[str]:

@@ -119,7 +119,7 @@ async def test_many_runs_stand_one_under_the_other_on_a_small_screen(tmp_path: P
         await until(pilot, lambda: isinstance(app.screen, CompareScreen))
         await shows(pilot, "6 runs compared", "val/loss")
         await pilot.press("tab")
-        await shows(pilot, "run_0006  finished", "run_0001  finished")
+        await shows(pilot, "status  finished  in all 6", "epoch  1/10  in all 6")
         told = app.screen.query_one(ComparePage).plain
         for marker in MARKERS:
             told = told.replace(f"\n{marker} ", "\n  ")
