@@ -64,7 +64,7 @@ def tables(comparison: Comparison, *, seeds: bool = False, everything: bool = Fa
     shown = comparison.by_seeds() if seeds else comparison
     metrics = _spreads(comparison) if seeds else _metrics(comparison)
     found = [
-        Table("Runs", tuple(_groups(comparison) if seeds else _facts(comparison.runs)), "", heads),
+        Table("Runs", tuple(_groups(comparison) if seeds else _facts(comparison.runs, everything)), "", heads),
         Table("Metrics", tuple(metrics), "No metric has been logged.", heads),
         Table("Config", _differences(shown.config), told or "The configs are the same.", heads),
         Table("Provenance", _differences(shown.provenance), "They came about alike.", heads),
@@ -109,7 +109,7 @@ def _spreads(comparison: Comparison) -> Iterator[tuple[str, ...]]:
             yield (f"{name} {kind}", *(spread_text(*one) or "–" for one in spreads))
 
 
-def _facts(runs: tuple[RunRow, ...]) -> Iterator[tuple[str, ...]]:
+def _facts(runs: tuple[RunRow, ...], everything: bool) -> Iterator[tuple[str, ...]]:
     stati = [row.status for row in runs]
     facts = {
         "status": [f"{one.status} {one.exit_code}" if one.exit_code else one.status for one in stati],
@@ -121,7 +121,8 @@ def _facts(runs: tuple[RunRow, ...]) -> Iterator[tuple[str, ...]]:
         "note": [" ".join((*row.tags, row.note)).strip() for row in runs],
     }
     for name, values in facts.items():
-        if any(values):
+        # How they stand is told in any case.
+        if any(values) and (everything or name == "status" or len(set(values)) > 1):
             yield (name, *values)
 
 

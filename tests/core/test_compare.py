@@ -36,6 +36,18 @@ def test_only_what_differs_is_told(workspace: Path) -> None:
     assert dict(found.provenance) == {"code.sha": ("a" * 40, "b" * 40)}
 
 
+def test_how_far_runs_came_is_told_where_it_differs_and_how_they_stand_always(workspace: Path) -> None:
+    first, second = a_run(workspace), a_run(workspace)
+
+    def facts(everything: bool = False) -> dict[str, tuple[str, ...]]:
+        return {row[0]: row[1:] for row in tables(compare([first, second]), everything=everything)[0].rows}
+
+    assert facts()["status"] == ("finished", "finished")
+    assert "step" not in facts() and facts(everything=True)["step"] == ("9", "9")
+    write_json(second.state_json, {"v": 1, "status": "finished", "attempt": 1, "step": 5})
+    assert facts()["step"] == ("9", "5")
+
+
 def test_the_best_of_the_monitored_metric_is_marked(workspace: Path) -> None:
     worse, better = a_run(workspace, loss=0.5), a_run(workspace, loss=0.4)
     rows = {
