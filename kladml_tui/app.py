@@ -105,10 +105,6 @@ class KladMLApp(App[None]):
     def _begin(self) -> None:
         # A key that is typed changes threads a dozen times; each time it would wait 5 ms for one that reads or filters.
         sys.setswitchinterval(SWITCH_SECONDS)
-        if not gc.isenabled():
-            # Off since the command began: what was loaded stays, and need not be gone through again and again.
-            gc.freeze()
-            gc.enable()
         self._fill()
 
     @work(group="start", exit_on_error=False)
@@ -135,7 +131,10 @@ class KladMLApp(App[None]):
         # Two threads that work hold each other up: what is there to choose from comes first.
         with suppress(TimeoutError):
             await asyncio.wait_for(self._looked.wait(), FIRST_LOOK_SECONDS)
-        await asyncio.to_thread(self.monitor.open)
+        try:
+            await asyncio.to_thread(self.monitor.open)
+        finally:
+            self._keep_what_is_loaded()
         self.workbench.prepare()
         self.set_interval(1 / self.settings.ui.fps, self.workbench.drain)
         found, problems = await asyncio.to_thread(themes.load_themes)
@@ -145,6 +144,12 @@ class KladMLApp(App[None]):
         # Only now: what has changed while all this was read is told first, and read again.
         self._changes.watch(self.settings, self.look_again)
         self._tell((*self._notices, *(problem for problem in problems if problem not in self._notices)))
+
+    def _keep_what_is_loaded(self) -> None:
+        """Looks for garbage from now on, but not in what was loaded: going through that stops the screen for 0.1 s."""
+        if not gc.isenabled():  # off since the command began
+            gc.freeze()
+            gc.enable()
 
     async def _look_at_themes(self) -> None:
         """A changed theme file is shown at once, a broken one told once, until it is mended."""

@@ -7,6 +7,7 @@ TensorBoard calls smoothing.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -74,20 +75,26 @@ def smooth(
 def _recurrence(values: NDArray[np.float64], factor: float, start: float) -> NDArray[np.float64]:
     """Return yₖ = factor·yₖ₋₁ + valuesₖ with y₀ = start, without a Python loop over the values."""
     count = len(values)
+    lower, powers = _weights(min(count, _BLOCK), factor)
     if count <= _BLOCK:
-        exponents = np.arange(count)
-        lower = np.tril(factor ** np.abs(exponents[:, None] - exponents[None, :]).astype(np.float64))
-        result: NDArray[np.float64] = lower @ values + start * factor ** (exponents + 1.0)
+        result: NDArray[np.float64] = lower @ values + start * powers
         return result
     whole = count - count % _BLOCK
-    exponents = np.arange(_BLOCK)
-    lower = np.tril(factor ** np.abs(exponents[:, None] - exponents[None, :]).astype(np.float64))
     blocks = values[:whole].reshape(-1, _BLOCK)
     blocks = np.concatenate([blocks[row : row + _ROWS] @ lower.T for row in range(0, len(blocks), _ROWS)])
     ends = _recurrence(np.ascontiguousarray(blocks[:, -1]), factor**_BLOCK, start)
     carried = np.concatenate(([start], ends[:-1]))
-    blocks += carried[:, None] * factor ** (exponents + 1.0)
+    blocks += carried[:, None] * powers
     if whole == count:
         return blocks.reshape(-1)
     rest = _recurrence(values[whole:], factor, float(ends[-1]))
     return np.concatenate((blocks.reshape(-1), rest))
+
+
+@lru_cache(maxsize=256)
+def _weights(count: int, factor: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the matrix of fⁱ⁻ʲ for j ≤ i, and fⁱ⁺¹. Kept: many curves ask for the same few."""
+    exponents = np.arange(count)
+    lower = np.tril(factor ** np.abs(exponents[:, None] - exponents[None, :]).astype(np.float64))
+    powers = np.power(factor, exponents + 1.0, dtype=np.float64)
+    return lower, powers

@@ -10,7 +10,6 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +51,8 @@ def environment(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Python's version and the installed versions of the packages that matter for a repetition."""
+    from importlib.metadata import PackageNotFoundError, version  # a fiftieth of a second; readers need none of it
+
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -63,6 +64,8 @@ def versions() -> dict[str, str]:
 
 def installed() -> dict[str, str]:
     """Every installed distribution that Python finds, by its normalized name, with its version."""
+    from importlib.metadata import distributions
+
     found: dict[str, str] = {}
     for one in distributions():
         name = one.metadata["Name"] if one.metadata else None

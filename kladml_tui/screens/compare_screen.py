@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -29,7 +30,11 @@ from kladml_tui.widgets.key_bar import KeyBar
 from kladml_tui.widgets.overlay_curves import group_curves, run_curves
 
 CURVE_SECONDS = 0.2
-"""Between two looks at the curves, and between two drawings while many are read."""
+"""Between two looks at the curves."""
+READING_SECONDS = 0.5
+"""Between two drawings while many curves are read: each takes time away from the reading."""
+DRAWING_SECONDS = 1.0
+"""How long the tables wait for the first drawing of all curves, for the same reason."""
 TABLE_SECONDS = 5.0
 """Between two comparisons while a run is live."""
 ROOM_FOR_BOTH = 36
@@ -56,16 +61,20 @@ class CompareScreen(Screen[None]):
     Args:
         runs: those to compare, in the order in which their values are to stand.
         drawing: of which characters curves are made.
+        keymap: a person's own keys, for the help.
     """
 
     CSS_PATH = "compare_screen.tcss"
     BINDINGS = _KEYS
     AUTO_FOCUS = "Chart"
 
-    def __init__(self, runs: Sequence[RunDirectory], drawing: Drawing = "braille") -> None:
+    def __init__(
+        self, runs: Sequence[RunDirectory], drawing: Drawing = "braille", keymap: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__()
         self._runs = tuple(runs)
         self._drawing = drawing
+        self._keymap = keymap or {}
         self._names = short_names([run.reference for run in runs])
         self._looks: tuple[RunLook, ...] = run_looks([run.reference for run in runs])
         self._metrics: tuple[str, ...] = ()
@@ -135,7 +144,7 @@ class CompareScreen(Screen[None]):
             while True:
                 reading = asyncio.ensure_future(asyncio.to_thread(overlay.read))
                 while not reading.done():
-                    await asyncio.wait({reading}, timeout=CURVE_SECONDS)
+                    await asyncio.wait({reading}, timeout=READING_SECONDS)
                     self._curves = overlay.curves
                     await self._draw()
                 reading.result()
@@ -161,6 +170,8 @@ class CompareScreen(Screen[None]):
     async def _compare(self) -> None:
         """Compares once the curves have been read, and again while a run is live."""
         await self._first_read.wait()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._chart.settled(), DRAWING_SECONDS)
         while True:
             try:
                 self._comparison = await asyncio.to_thread(compare, self._runs)
@@ -258,7 +269,7 @@ class CompareScreen(Screen[None]):
                 here[active.binding.id] = Binding(
                     keys, active.binding.action, active.binding.description, tooltip=active.binding.tooltip
                 )
-        self.app.push_screen(Help("comparing runs", list(here.values()), keys_now({}), ("lists",)))
+        self.app.push_screen(Help("comparing runs", list(here.values()), keys_now(self._keymap), ("lists",)))
 
     @on(Worker.StateChanged)
     def _worker_changed(self, event: Worker.StateChanged) -> None:

@@ -11,6 +11,7 @@ from textual.screen import ModalScreen
 
 from kladml_tui.commands import BY_ID, COMMANDS, SCOPES, Scope
 from kladml_tui.key_names import key_name
+from kladml_tui.keymap import check
 from kladml_tui.text import one_line
 from kladml_tui.widgets.text_lines import TextLines
 
@@ -67,8 +68,9 @@ class Help(ModalScreen[None]):
 
 
 def keys_now(keymap: Mapping[str, str]) -> dict[str, str]:
-    """Command id → its keys, a person's own in place of the default."""
-    return {name: keymap.get(name, command.keys) for name, command in BY_ID.items()}
+    """Command id → its keys, a person's own in place of the default where they can be used."""
+    own = check(keymap).keys
+    return {name: own.get(name, command.keys) for name, command in BY_ID.items()}
 
 
 def _line(keys: str, text: str) -> Content:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +91,18 @@ class RepeatKeys(RunKeys):
         if len(chosen) < 2:
             notice(self.app, "Mark runs with space; d then shows in what they differ.")
             return
+        self._compare(chosen)
+
+    @work(group="diff", exclusive=True, exit_on_error=False)
+    async def _compare(self, chosen: list[str]) -> None:
+        # With all that it needs it takes 0.05 s to load, the first time.
+        await asyncio.to_thread(import_module, "kladml_tui.screens.compare_screen")
         from kladml_core.runs.compare import MOST_RUNS
+        from kladml_tui.screens.compare_screen import CompareScreen
 
         if len(chosen) > MOST_RUNS:
             notice(self.app, f"{len(chosen)} runs are marked; {MOST_RUNS} can be compared.", "error")
             return
-        from kladml_tui.screens.compare_screen import CompareScreen  # numpy: not before the first frame
-
         runs = [RunDirectory(Path(self.settings.data) / "projects" / reference) for reference in chosen]
         drawing: Any = self.settings.ui.drawing
-        self.app.push_screen(CompareScreen(runs, drawing))
+        self.app.push_screen(CompareScreen(runs, drawing, self.settings.ui.keymap))

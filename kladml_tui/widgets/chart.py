@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Chart", "Curve", "Drawing", "Mark", "MarkKind", "View"]
 
 _SHORTEST_PAUSE = 1 / 6
+_A_FRAME = 1 / 60
 MANY_CURVES = 12
 """More are drawn in a thread: two hundred take some tenths of a second, in which keys are not to wait."""
 
@@ -99,6 +100,11 @@ class Chart(Widget, can_focus=True):
             self._draw()
         elif self._waiting is None and self.is_attached:
             self._waiting = self.set_timer(wait, self._draw)
+
+    async def settled(self) -> None:
+        """Return once no drawing is being made or due."""
+        while self._composing or self._waiting is not None:
+            await asyncio.sleep(_A_FRAME)
 
     @property
     def view(self) -> View:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,12 +13,15 @@ from kladml_core.backends.run_log import RunLog
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import read_status
 from kladml_tui.app import KladMLApp
+from kladml_tui.commands import COMMANDS
 from kladml_tui.run_looks import MARKERS
+from kladml_tui.screens import repeat_keys
 from kladml_tui.screens.compare_screen import CompareScreen
 from kladml_tui.screens.editor import ConfigEditor
 from kladml_tui.screens.event_screen import EventScreen
 from kladml_tui.screens.reading import Page
 from kladml_tui.widgets.compare_page import ComparePage
+from kladml_tui.widgets.text_lines import TextLines
 from tests.tui.shell import CONFIG, ROOMY, SMALL, a_run, screen_text, shows, until, workspace_in
 from tests.waiting import wait_for
 
@@ -263,3 +268,39 @@ async def test_values_of_a_live_run_come_into_the_comparison(tmp_path: Path) -> 
         log.log_metrics({"val/loss": 0.125}, 30)
         log.close()
         await shows(pilot, "run_0002 0.125")
+
+
+async def test_the_help_of_the_comparison_names_a_person_s_own_keys(tmp_path: Path) -> None:
+    workspace = workspace_in(tmp_path / "w")
+    (workspace / "kladml.yaml").write_text("ui: {keymap: {run.stop: W, run.clone: ctrl+nonsense}}\n")
+    a_run(workspace), a_run(workspace)
+    app = KladMLApp(workspace)
+    async with app.run_test(size=ROOMY) as pilot:
+        await shows(pilot, "run_0002 finished", "space mark")
+        await pilot.press("tab", "space", "space", "d")
+        await shows(pilot, "2 runs compared", "run_0002 0.25")
+        await pilot.press("question_mark")
+        await shows(pilot, "Here: comparing runs")
+        told = app.screen.query_one("#help", TextLines).plain.splitlines()
+        keys = {command.id: line.split()[0] for command in COMMANDS for line in told if line.endswith(command.help)}
+        assert keys["run.stop"] == "W" and keys["run.clone"] == "n"
+
+
+async def test_the_comparison_is_loaded_while_the_screen_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded_in: list[threading.Thread] = []
+
+    def load(name: str) -> object:
+        loaded_in.append(threading.current_thread())
+        return import_module(name)
+
+    monkeypatch.setattr(repeat_keys, "import_module", load)
+    workspace = workspace_in(tmp_path / "w")
+    a_run(workspace), a_run(workspace)
+    app = KladMLApp(workspace)
+    async with app.run_test(size=ROOMY) as pilot:
+        await shows(pilot, "run_0002 finished", "space mark")
+        await pilot.press("tab", "space", "space", "d")
+        await shows(pilot, "2 runs compared")
+    assert loaded_in and threading.main_thread() not in loaded_in

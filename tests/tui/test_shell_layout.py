@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from rich.console import RenderableType
 
 from kladml_tui.app import KladMLApp
+from kladml_tui.monitor import Monitor
 from kladml_tui.view_state import ViewState, load, save, state_file
 from tests.tui.shell import ROOMY, SMALL, a_run, screen_text, shows, until, workspace_in
 
@@ -220,3 +222,26 @@ async def test_a_theme_file_that_changes_changes_the_screen(tmp_path: Path, monk
         assert app.theme_variables["primary"] == "#112233"
         (own / "mine.yaml").write_text(colours.format("#445566"))
         await until(pilot, lambda: app.theme_variables["primary"] == "#445566")
+
+
+async def test_what_is_loaded_behind_the_first_frame_is_never_searched_for_garbage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = workspace_in(tmp_path / "w")
+    on_while_loading: list[bool] = []
+    load = Monitor.open
+
+    def watched(monitor: Monitor) -> None:
+        load(monitor)
+        on_while_loading.append(gc.isenabled())
+
+    monkeypatch.setattr(Monitor, "open", watched)
+    gc.disable()  # as the command does before it opens the app
+    try:
+        app = KladMLApp(workspace)
+        async with app.run_test(size=ROOMY) as pilot:
+            await until(pilot, lambda: on_while_loading and gc.isenabled())
+        assert on_while_loading == [False] and gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+        gc.enable()
