@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kladml_core.errors import ConfigError
+from kladml_core.runs.plain import inert
 from kladml_core.workspace.choose import choose_workspace
 from kladml_tui.cli_runs import Json, Workspace, above, status_words
 from kladml_tui.cli_shared import clock, print_json, print_rows, settings_of
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from kladml_core.backends.sqlite_metadata import SqliteMetadata
+    from kladml_core.workspace.filters import Filter
     from kladml_core.workspace.rows import RunRow
     from kladml_core.workspace.views import View
 
@@ -92,14 +95,16 @@ def runs(
     shown = view_of(data, words or [], view=view, sort=sort, reverse=reverse, columns=columns, status=status)
     names = shown.columns or (EXPORTED if csv else ())
     most = limit if limit is not None or json or csv else _SHOWN
+    index, wanted = fresh_index(settings), parse_words([shown.filter])
+    _tell_unknown(index, wanted, shown)
     chosen = choose_runs(
         data,
-        parse_words([shown.filter]),
+        wanted,
         archived=everything,
         sort=shown.sort,
         reverse=shown.reverse,
         columns=names,
-        index=fresh_index(settings),
+        index=index,
         whole=None if group_seeds else most,
     )
     found = chosen.rows
@@ -154,6 +159,19 @@ def view_of(
         (base.reverse if sort is None else False) is not reverse,
         base.columns if columns is None else split_columns(columns),
     ).checked()
+
+
+def _tell_unknown(index: SqliteMetadata | None, wanted: Filter, shown: View) -> None:
+    """Says which metrics and parameters no run has: without it, a slip would look like runs that do not match."""
+    from kladml_core.workspace.columns import METRICS, PARAMS
+    from kladml_core.workspace.unknown_names import unknown_names
+    from kladml_core.workspace.values import value_named
+
+    if index is None:
+        return
+    named = [name for name in (shown.sort, *shown.columns) if name and name not in (METRICS, PARAMS)]
+    for line in unknown_names(index, [*wanted.values, *map(value_named, named)]):
+        print(inert(line), file=sys.stderr)
 
 
 def words_ask_help(context: typer.Context, words: Sequence[str]) -> bool:

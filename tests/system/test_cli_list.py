@@ -53,6 +53,25 @@ def test_a_slip_in_a_filter_is_exit_2_with_its_place_and_a_suggestion(lab: Path)
     assert "no option --srot" in done.stderr
 
 
+def test_a_metric_or_parameter_that_no_run_has_is_told_from_runs_that_do_not_match(lab: Path) -> None:
+    done = kladml(
+        "runs", "train/los<5", "--sort", "best:val/losss", "--columns", "model.params.widht,train/loss", cwd=lab
+    )
+    assert (done.returncode, done.stdout) == (0, "no runs\n")
+    assert done.stderr.splitlines() == [
+        "no run has a metric or parameter 'train/los'; did you mean train/loss?",
+        "no run has a metric 'val/losss'; did you mean val/loss?",
+        "no run has a metric or parameter 'model.params.widht'; did you mean model.params.width?",
+    ]
+    done = kladml("runs", "train/loss<-5", "model.params.width>1", "--sort", "created", "--columns", "params", cwd=lab)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "no runs\n", "")
+
+
+def test_nothing_is_told_of_names_where_there_is_no_run(tmp_path: Path) -> None:
+    done = kladml("runs", "train/loss<5", cwd=workspace_in(tmp_path / "empty"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "no runs\n", "")
+
+
 def test_runs_as_csv_and_json_hold_raw_values_and_steps(lab: Path) -> None:
     done = kladml("runs", "--csv", "--sort", "name", cwd=lab)
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
