@@ -124,6 +124,9 @@ async def test_many_runs_stand_one_under_the_other_on_a_small_screen(tmp_path: P
         await until(pilot, lambda: isinstance(app.screen, CompareScreen))
         await shows(pilot, "6 runs compared", "val/loss")
         await pilot.press("tab")
+        await shows(pilot, "status  finished  in all 6")
+        assert "epoch" not in screen_text(app)
+        await pilot.press("a")
         await shows(pilot, "status  finished  in all 6", "epoch  1/10  in all 6")
         told = app.screen.query_one(ComparePage).plain
         for marker in MARKERS:
