@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from textual import events
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
 from textual.screen import ModalScreen
 from textual.suggester import Suggester
 from textual.widgets import Button, Input, Static, TextArea
+from textual.worker import Worker
 
 from kladml_core.errors import KladMLError
+from kladml_tui import faults
 from kladml_tui.text import block, content, one_line
 
 
@@ -43,7 +46,7 @@ class Form(ModalScreen[dict[str, str | bool] | None]):
         fields: from the top; the first has the keys.
         check: raises a KladMLError that is shown where the answers cannot be taken; the form stays.
         help: a few lines below the fields.
-        fault: what was wrong with the answers that stand in the fields.
+        act: done with the answers, in a thread, before the form closes; of what it raises likewise.
     """
 
     CSS_PATH = "form.tcss"
@@ -59,14 +62,15 @@ class Form(ModalScreen[dict[str, str | bool] | None]):
         *,
         check: Callable[[Answers], object] | None = None,
         help: str = "",
-        fault: str = "",
+        act: Callable[[Answers], object] | None = None,
     ) -> None:
         super().__init__()
         self._title = title
         self._fields = tuple(fields)
         self._check = check
         self._help = help
-        self._fault = fault
+        self._act = act
+        self._acting = False
         self._warned = False
 
     def compose(self) -> ComposeResult:
@@ -108,8 +112,6 @@ class Form(ModalScreen[dict[str, str | bool] | None]):
         first.focus()
         if isinstance(first, TextArea):
             first.move_cursor(first.document.end)
-        if self._fault:
-            self._tell(self._fault)
 
     @property
     def answers(self) -> dict[str, str | bool]:
@@ -149,6 +151,8 @@ class Form(ModalScreen[dict[str, str | bool] | None]):
 
     def action_save(self) -> None:
         """Gives the answers, where they can be taken."""
+        if self._acting:
+            return
         answers = self.answers
         try:
             if self._check is not None:
@@ -156,10 +160,32 @@ class Form(ModalScreen[dict[str, str | bool] | None]):
         except KladMLError as error:
             self._tell(str(error))
             return
-        self.dismiss(answers)
+        if self._act is None:
+            self.dismiss(answers)
+        else:
+            self._do(self._act, answers)
+
+    @work(group="form", exit_on_error=False)
+    async def _do(self, act: Callable[[Answers], object], answers: dict[str, str | bool]) -> None:
+        # The form stays meanwhile, and where it is refused: a key typed then would do something on the screen below.
+        self._acting = True
+        try:
+            await asyncio.to_thread(act, answers)
+        except KladMLError as error:
+            self._tell(str(error))
+        else:
+            self.dismiss(answers)
+        finally:
+            self._acting = False
+
+    @on(Worker.StateChanged)
+    def _worker_changed(self, event: Worker.StateChanged) -> None:
+        faults.tell(self.app, event)
 
     def action_leave(self) -> None:
         """Goes back; what was written in several lines is thrown away only by a second esc."""
+        if self._acting:
+            return
         written = any(field.lines > 1 and self.answers[field.name] != field.value for field in self._fields)
         if written and not self._warned:
             self._warned = True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -229,18 +228,15 @@ class HierarchyKeys(PaneKeys):
             fields: as they stand at first.
             act: takes the texts of the fields; a KladMLError that it raises is shown in the form.
         """
-        from kladml_tui.screens.form import Form
+        from kladml_tui.screens.form import Answers, Form
 
-        fault = ""
-        while True:
-            answers = await self.app.push_screen_wait(Form(title, fields, fault=fault))
-            if answers is None:
-                return None
-            fields = tuple(replace(field, value=answers[field.name]) for field in fields)
-            try:
-                return await asyncio.to_thread(act, *(str(field.value) for field in fields))
-            except KladMLError as error:
-                fault = str(error)
+        done: list[Done] = []
+
+        def take(answers: Answers) -> None:
+            done.append(act(*(str(answers[field.name]) for field in fields)))
+
+        given = await self.app.push_screen_wait(Form(title, fields, act=take))
+        return done[0] if given is not None else None
 
     def _changed(self, changed: Changed) -> None:
         """Goes to what was made or renamed, as soon as it is found."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 
 from textual import work
+from textual.binding import Binding
 from textual.content import Content
 
 from kladml_tui.compare_text import BEST, Table
@@ -28,11 +29,18 @@ Badge = tuple[str, str]
 class ComparePage(TextLines):
     """The tables of a comparison, drawn anew for each width."""
 
+    BINDINGS = [
+        Binding("n", "part(1)", "next part", tooltip="Go to the next part of the tables.", id="compare.part"),
+        Binding("N", "part(-1)", "Part back", tooltip="Go to the part before.", show=False, id="compare.part_back"),
+    ]
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._tables: Sequence[Table] = ()
         self._badges: Mapping[str, Badge] = {}
         self._notes: Sequence[str] = ()
+        self._parts: Sequence[int] = ()
+        """Lines that are titles."""
 
     def show(self, tables: Sequence[Table], badges: Mapping[str, Badge], notes: Sequence[str] = ()) -> None:
         """Shows these tables.
@@ -58,23 +66,37 @@ class ComparePage(TextLines):
         if sum(len(table.rows) * len(table.heads) for table in self._tables) > _MANY_CELLS:
             self._draw_aside(width)
         else:
-            self.show_lines(self._lines_for(width))
+            self._show_parts(*self._lines_for(width))
 
     @work(group="layout", exclusive=True, exit_on_error=False)
     async def _draw_aside(self, width: int) -> None:
         """Lay out in a thread what would keep the screen from the keys."""
-        self.show_lines(await asyncio.to_thread(self._lines_for, width))
+        self._show_parts(*await asyncio.to_thread(self._lines_for, width))
 
-    def _lines_for(self, width: int) -> list[Content]:
+    def _show_parts(self, lines: Sequence[Content], parts: Sequence[int]) -> None:
+        self._parts = parts
+        self.show_lines(lines)
+
+    def action_part(self, by: int) -> None:
+        """Goes to the next title, or the one before."""
+        top = self.scroll_offset.y
+        starts = [self._starts[index] for index in self._parts if index < len(self._starts)]
+        on = [start for start in starts if (start > top if by > 0 else start < top)]
+        if on:
+            self.scroll_to(y=min(on) if by > 0 else max(on), animate=False, immediate=True, force=True)
+
+    def _lines_for(self, width: int) -> tuple[list[Content], list[int]]:
         found: list[Content] = []
+        parts: list[int] = []
         for table in self._tables:
             if found:
                 found.append(Content(""))
-            found += self._table(table, width)
+            parts.append(len(found))
+            # In pieces that are shown whole: who opens a text wants all of it.
+            found += [piece for line in self._table(table, width) for piece in _pieces(line)]
         for note in self._notes:
-            found += [Content(""), content(note, "$warning")]
-        # In parts that are shown whole: who opens a text wants all of it.
-        return [line[at : at + LONGEST_LINE] for line in found for at in range(0, max(1, len(line)), LONGEST_LINE)]
+            found += [Content(""), *_pieces(content(note, "$warning"))]
+        return found, parts
 
     def on_resize(self) -> None:
         """Another width."""
@@ -128,6 +150,10 @@ class ComparePage(TextLines):
                     (first, _style(value)),
                 )
                 yield from (Content.styled(" " * indent + line, _style(value)) for line in rest)
+
+
+def _pieces(line: Content) -> list[Content]:
+    return [line[at : at + LONGEST_LINE] for at in range(0, max(1, len(line)), LONGEST_LINE)]
 
 
 def _title(text: str) -> Content:

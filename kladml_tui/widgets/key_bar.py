@@ -12,7 +12,7 @@ from kladml_tui.key_names import key_name
 from kladml_tui.text import one_line
 from kladml_tui.text import width as cells_of
 
-_ALWAYS = ("help", "palette", "quit")
+_ALWAYS = ("help", "palette", "quit", "compare.help", "compare.close")
 """Ids of the commands that stand at the end, and stay when others find no room."""
 
 

@@ -128,6 +128,10 @@ async def test_many_runs_stand_one_under_the_other_on_a_small_screen(tmp_path: P
         assert "epoch" not in screen_text(app)
         await pilot.press("a")
         await shows(pilot, "status  finished  in all 6", "epoch  1/10  in all 6")
+        for key, title in (("n", "Metrics"), ("n", "Config"), ("N", "Metrics"), ("N", "Runs")):
+            await pilot.press(key)
+            await until(pilot, lambda title=title: screen_text(app).splitlines()[2].strip() == title)
+        assert screen_text(app).splitlines()[-1].rstrip().endswith("? help  q close")
         told = app.screen.query_one(ComparePage).plain
         for marker in MARKERS:
             told = told.replace(f"\n{marker} ", "\n  ")

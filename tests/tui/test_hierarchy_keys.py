@@ -47,8 +47,10 @@ async def test_an_experiment_is_made_and_stands_in_the_tree(workspace: Path, siz
         await pilot.press("g", "plus")
         await shows(pilot, "project/family/experiment")
         fill(app, name="vision/.x")
+        form = app.screen
         await pilot.press("enter")
         await shows(pilot, "must not begin with a dot")
+        assert app.screen is form, "keys typed meanwhile went to the screen below"
         fill(app, name=f"vision/{HOSTILE}/cnn", heading="First [/x]")
         await pilot.press("enter")
         await until(pilot, lambda: keys(workspace) == ["vision", f"vision/{HOSTILE}", f"vision/{HOSTILE}/cnn"])
