@@ -20,6 +20,7 @@ from kladml_core.workspace.filter_match import matcher
 from kladml_core.workspace.filters import Filter, Not, Status, Text
 from kladml_core.workspace.index_rows import EVERYTHING, Wanted, read_rows, wanted_for
 from kladml_core.workspace.rows import RunRow, run_row, with_params
+from kladml_core.workspace.unknown_names import unknown_names
 from kladml_core.workspace.values import Value, sort_rows, value_named
 from kladml_core.workspace.views import View
 from kladml_tui.look import RunState
@@ -45,6 +46,8 @@ class Choice:
     reverse: bool = False
     missing: int = 0
     """Runs whose files are yet to be read."""
+    unknown: tuple[str, ...] = ()
+    """Of a filter that no run matches, what is said of the names in it that no run has."""
 
     @property
     def told(self) -> bool:
@@ -201,7 +204,11 @@ class RunStore:
             view.sort,
             view.reverse,
             missing,
+            () if rows or missing or not wanted else self._unknown(wanted),
         )
+
+    def _unknown(self, wanted: Filter) -> tuple[str, ...]:
+        return self._of_index(lambda index: tuple(unknown_names(index, wanted.values)), ())
 
     def rows(self, references: Iterable[str]) -> list[RunRow]:
         """What is known of some runs, of those that were read."""

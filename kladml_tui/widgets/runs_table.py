@@ -232,7 +232,9 @@ class RunsTable(RowList):
 
     def nothing(self) -> str:
         """A filter that lets nothing through."""
-        return "no run matches; esc shows all again" if self._choice and self._choice.filter else ""
+        if self._choice is None or not self._choice.filter:
+            return ""
+        return "; ".join(("no run matches", *self._choice.unknown, "esc shows all again"))
 
     def row(self, key: str, width: int) -> Content:
         """Glyph, name, status in a word, and figures as far as there is room."""
