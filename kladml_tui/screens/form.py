@@ -18,6 +18,7 @@ from textual.worker import Worker
 from kladml_core.errors import KladMLError
 from kladml_tui import faults
 from kladml_tui.text import block, content, one_line
+from kladml_tui.widgets.in_order import InOrder, Line
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Field:
 
 
 Answers = Mapping[str, str | bool]
+
+
+class Lines(InOrder, TextArea):
+    """A text of several lines to type."""
 
 
 class Form(ModalScreen[dict[str, str | bool] | None]):
@@ -92,11 +97,11 @@ class Form(ModalScreen[dict[str, str | bool] | None]):
             return
         yield Static(content(field.label, "$muted"))
         if field.lines > 1:
-            area = TextArea(field.value, id=f"form-{field.name}", tab_behavior="focus", compact=True)
+            area = Lines(field.value, id=f"form-{field.name}", tab_behavior="focus", compact=True)
             area.styles.height = field.lines
             yield area
             return
-        yield Input(
+        yield Line(
             one_line(field.value),
             placeholder=field.hint,
             id=f"form-{field.name}",

@@ -15,6 +15,7 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from kladml_tui.text import one_line
+from kladml_tui.widgets.in_order import Line
 
 MOST_SHOWN = 200
 
@@ -43,7 +44,7 @@ class Pick(ModalScreen[str]):
     def compose(self) -> ComposeResult:
         """What is typed over the names that hold it."""
         with Vertical(id="pick"):
-            yield Input(placeholder=f"{self._what}: type a part of its name")
+            yield Line(placeholder=f"{self._what}: type a part of its name")
             yield OptionList(compact=True, markup=False)
 
     def on_mount(self) -> None:

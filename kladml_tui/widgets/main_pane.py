@@ -6,9 +6,10 @@ from pathlib import Path
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from kladml_core.settings import Settings
+from kladml_tui.widgets.in_order import Line
 from kladml_tui.widgets.preview import Preview
 from kladml_tui.widgets.run_view import RunView
 from kladml_tui.widgets.runs_table import RunsTable
@@ -26,7 +27,7 @@ class MainPane(Vertical):
     def compose(self) -> ComposeResult:
         """Runs, filter and view, and the preview that stands in their place."""
         yield RunsTable(self._settings.data / "projects", id="runs")
-        yield Input(placeholder="status:running val/loss<0.05 tag:baseline word -word; esc clears", id="filter")
+        yield Line(placeholder="status:running val/loss<0.05 tag:baseline word -word; esc clears", id="filter")
         yield Static(id="filter-fault")
         yield RunView(drawing=self._settings.ui.drawing, id="view")
         yield Preview(self._settings, id="preview")
@@ -35,6 +36,6 @@ class MainPane(Vertical):
         """Shows runs, or the preview."""
         table = self.query_one(RunsTable)
         table.display = self.query_one(RunView).display = runs
-        field = self.query_one("#filter", Input)
+        field = self.query_one("#filter", Line)
         field.display = runs and (bool(field.value) or field.has_focus)
         self.query_one(Preview).display = not runs

@@ -19,6 +19,7 @@ from textual.widgets.text_area import TextAreaTheme
 from kladml_tui import themes
 from kladml_tui.edited_file import unhidden
 from kladml_tui.text import same_columns
+from kladml_tui.widgets.in_order import InOrder
 
 HIGHLIGHT_LINES = 1500
 """Above this many lines each key typed would cost more than it should; the text is then shown in one colour."""
@@ -48,7 +49,7 @@ def has_yaml_grammar() -> bool:
     return find_spec("tree_sitter") is not None and find_spec("tree_sitter_yaml") is not None
 
 
-class YamlArea(TextArea):
+class YamlArea(InOrder, TextArea):
     """A text area for YAML. `read_only` is the editor's command mode: keys then reach the screen's bindings."""
 
     BINDINGS = [
