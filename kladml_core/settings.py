@@ -197,7 +197,7 @@ def with_environment(document: Document, environ: Mapping[str, str]) -> Document
     Raises:
         ConfigError: a value that begins like YAML and is none.
     """
-    from kladml_core.config.load import with_value
+    from kladml_core.config.override import with_value
 
     for variable in sorted(environ):
         parts = tuple(part.lower() for part in variable.removeprefix(PREFIX).split("__"))
@@ -219,7 +219,7 @@ def value_of_text(parts: Sequence[str], text: str, source: str) -> Any:
     Raises:
         ConfigError: it begins like YAML and is none.
     """
-    from kladml_core.config.load import parse_value
+    from kladml_core.config.override import parse_value
 
     wanted = type_of_key(parts)
     if wanted is str:

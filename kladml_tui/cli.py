@@ -10,7 +10,6 @@ from io import TextIOWrapper
 from typing import NoReturn
 
 from kladml_core.errors import ExitCode, KladMLError, UnusableError
-from kladml_core.runs.plain import inert
 
 _EXTRA = ("typer", "rich", "textual")
 
@@ -90,6 +89,8 @@ def _typer(arguments: Sequence[str]) -> int:
         context = getattr(error, "ctx", None)
         usage = f"{context.get_usage()}\n" if context is not None else ""
         command_path = context.command_path if context is not None else "kladml-tui"
+        from kladml_core.runs.plain import inert
+
         print(inert(usage, newlines=True), end="", file=sys.stderr)
         raise _usage_error(error.format_message(), f"`{command_path} --help` lists what it takes") from None
     return code if isinstance(code, int) else ExitCode.FINISHED

@@ -126,7 +126,8 @@ def check(
     json: Json = False,
 ) -> None:
     """Tells every problem of a config, or of all of the workspace's; exits with 0 when there is none."""
-    from kladml_core.config.load import read, with_overrides
+    from kladml_core.config.load import read
+    from kladml_core.config.override import with_overrides
     from kladml_core.config.schema import problems
     from kladml_core.workspace.configs import listing
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kladml_core.errors import ConfigError, UnusableError
-from kladml_core.runs.plain import inert
 from kladml_core.workspace.choose import choose_workspace
 
 if TYPE_CHECKING:
@@ -66,6 +65,8 @@ def print_json(value: Any) -> None:
 def print_rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints aligned columns; every cell is made safe for a terminal. Heads that are all empty are left out."""
     from rich.cells import cell_len
+
+    from kladml_core.runs.plain import inert  # the app's first frame does without it
 
     cells = [tuple(inert(cell) for cell in row) for row in rows]
     table = [tuple(heads), *cells] if any(heads) else cells

@@ -8,7 +8,7 @@ from typing import Any
 
 from kladml_core.backends.yaml_config import key_parts, value_under
 from kladml_core.config.emit import dump_value
-from kladml_core.config.load import parse_value
+from kladml_core.config.override import parse_value
 from kladml_core.interfaces.config import ConfigInterface
 
 

@@ -12,7 +12,8 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-from kladml_core.config.load import Document, dump, parse, parse_value, with_value
+from kladml_core.config.load import Document, dump, parse
+from kladml_core.config.override import parse_value, with_value
 from kladml_core.errors import ConfigError
 
 

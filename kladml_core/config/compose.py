@@ -8,7 +8,6 @@ from typing import Any, NoReturn
 
 import yaml
 
-from kladml_core.config.yaml_errors import worded
 from kladml_core.errors import ConfigError
 
 # libyaml's parser is twenty times faster; the pure one says the same, and both are tested.
@@ -142,6 +141,8 @@ def _tree(text: str, file: str) -> _Node | None:
                 stack.append((node, []))
     except yaml.YAMLError as error:
         brackets = [node.position for node, _ in stack if node.plain]
+        from kladml_core.config.yaml_errors import worded
+
         raise worded(error, text, file, brackets[-1] if brackets else None, quote) from None
     finally:
         loader.dispose()

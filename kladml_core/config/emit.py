@@ -85,7 +85,7 @@ def dump_value(value: Any) -> str:
 
 def _reads_as_itself(text: str) -> bool:
     # Imported here: load imports this module.
-    from kladml_core.config.load import parse_value
+    from kladml_core.config.override import parse_value
     from kladml_core.errors import ConfigError
 
     try:

@@ -11,7 +11,6 @@ from typing import Any
 
 from kladml_core.config.compose import compose, forbidden_character
 from kladml_core.config.document import Document, KeyPath, Place, describe, dotted
-from kladml_core.config.override import parse_value, split_override, with_overrides, with_value
 from kladml_core.errors import ConfigError, UnusableError
 
 __all__ = [
@@ -22,11 +21,7 @@ __all__ = [
     "dotted",
     "dump",
     "parse",
-    "parse_value",
     "read",
-    "split_override",
-    "with_overrides",
-    "with_value",
 ]
 
 MAX_BYTES = 1 << 20

@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kladml_core.config.load import dump, read, with_overrides
+from kladml_core.config.load import dump, read
+from kladml_core.config.override import with_overrides
 from kladml_core.errors import ConfigError, UnusableError
 from kladml_core.runs.launch import Plan, launch, prepare
 from kladml_core.runs.plain import inert

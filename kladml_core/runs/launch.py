@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kladml_core.config.load import Document, read, with_overrides
+from kladml_core.config.load import Document, read
+from kladml_core.config.override import with_overrides
 from kladml_core.errors import ConfigError, KladMLError, NothingToResumeError, UnusableError
 from kladml_core.runs.checkpoint_list import list_checkpoints
 from kladml_core.runs.elsewhere import refuse_if_live_elsewhere

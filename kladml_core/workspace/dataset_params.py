@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kladml_core.config.load import parse_value
+from kladml_core.config.override import parse_value
 from kladml_core.errors import ConfigError
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from textual import work
 
 from kladml_core.errors import KladMLError
-from kladml_core.runs.rundir import RunDirectory
 from kladml_tui.screens.hierarchy_keys import HierarchyKeys
 from kladml_tui.screens.repeat_keys import RepeatKeys
 from kladml_tui.text import notice
@@ -18,6 +17,7 @@ from kladml_tui.widgets.workspace_tree import config_key
 
 if TYPE_CHECKING:
     from kladml_core.config.template import Template
+    from kladml_core.runs.rundir import RunDirectory
 
 _HINT = "module:Name or path/to/file.py:Name"
 _DATA_HINT = "dataset, file or module:function; empty: `load` by the model"
@@ -106,6 +106,7 @@ class ConfigKeys(HierarchyKeys, RepeatKeys):
 
     @work(group="disk", exit_on_error=False)
     async def _config_diff(self, config: Path) -> None:
+        from kladml_core.runs.rundir import RunDirectory  # not needed before the first frame
         from kladml_core.workspace.configs import differences
         from kladml_tui.screens.found_screen import Differences
 

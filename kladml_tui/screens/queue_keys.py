@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from textual import work
 
 from kladml_core.errors import KladMLError
-from kladml_tui.screens.changed_data import agreed
 from kladml_tui.screens.run_keys import RunKeys
 from kladml_tui.text import notice
 
@@ -36,6 +35,8 @@ class QueueKeys(RunKeys):
     @work(group="launch", exit_on_error=False)
     async def action_enqueue(self) -> None:
         """Checks the config under the cursor and has it wait; one that is wrong is told, and the editor is offered."""
+        from kladml_tui.screens.changed_data import agreed  # not needed before the first frame
+
         config = self.config_here
         if config is None:
             return

@@ -9,9 +9,7 @@ from typing import Any
 
 from textual import work
 
-from kladml_core.runs.rundir import RunDirectory
 from kladml_tui.look import Look
-from kladml_tui.screens.changed_data import agreed
 from kladml_tui.screens.run_keys import RunKeys
 from kladml_tui.text import notice
 
@@ -50,6 +48,8 @@ class RepeatKeys(RunKeys):
     async def action_again(self) -> None:
         """Starts a new run of the config that an ended one recorded."""
         from kladml_core.runs.clone import ended_by_its_config  # with its imports: not before the first frame
+        from kladml_core.runs.rundir import RunDirectory
+        from kladml_tui.screens.changed_data import agreed  # not needed before the first frame
 
         run = self.run_here
         line = self.runs.line_of(run.reference) if run is not None else None
@@ -98,6 +98,7 @@ class RepeatKeys(RunKeys):
         # With all that it needs it takes 0.05 s to load, the first time.
         await asyncio.to_thread(import_module, "kladml_tui.screens.compare_screen")
         from kladml_core.runs.compare import MOST_RUNS
+        from kladml_core.runs.rundir import RunDirectory
         from kladml_tui.screens.compare_screen import CompareScreen
 
         if len(chosen) > MOST_RUNS:

@@ -14,7 +14,6 @@ from textual.binding import Binding
 
 from kladml_core.errors import KladMLError
 from kladml_tui.commands import BY_ID, Scope
-from kladml_tui.screens.changed_data import agreed
 from kladml_tui.screens.stop_keys import STOP_ACTIONS, StopKeys
 from kladml_tui.text import notice
 
@@ -75,6 +74,8 @@ class RunKeys(StopKeys):
     @work(group="launch", exit_on_error=False)
     async def train(self, config: Path) -> None:
         """Starts a run; a config that is wrong is told once, and the editor is offered."""
+        from kladml_tui.screens.changed_data import agreed  # not needed before the first frame
+
         if not await agreed(self, config, self.settings.root):
             return
         notice(self.app, f"Checking {config.name} …", timeout=2)
@@ -128,6 +129,8 @@ class RunKeys(StopKeys):
     @work(group="launch", exit_on_error=False)
     async def action_resume(self) -> None:
         """Starts the run's next attempt."""
+        from kladml_tui.screens.changed_data import agreed  # not needed before the first frame
+
         run = self.run_here
         if run is None:
             return

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual.content import Content
 
 from kladml_tui.commands import bindings
-from kladml_tui.dataset_marks import DatasetMark
-from kladml_tui.dataset_text import STYLES
 from kladml_tui.look import Experiment, Look
 from kladml_tui.messages import Moved
 from kladml_tui.text import notice, one_line, pad
 from kladml_tui.widgets.row_list import RowList
+
+if TYPE_CHECKING:
+    from kladml_tui.dataset_marks import DatasetMark
 
 PROJECTS, DATASETS, CONFIGS = "projects", "datasets", "configs"
 _GROUP = "group"
@@ -122,7 +124,7 @@ class WorkspaceTree(RowList):
             (lead, "$muted"),
             (pad(node.label, room), style),
             (live, "$state-running"),
-            (alert, STYLES.get(node.alert, "")),
+            (alert, _alert_style(node.alert)),
             (count, "$muted"),
             " ",
         )
@@ -231,6 +233,14 @@ class WorkspaceTree(RowList):
             self._open.update(_RUNS + "/".join(parts[:length]) for length in range(1, len(parts)))
             return _RUNS + key
         return f"{_FILE['config']}{look.configs[0]}" if look.configs else None
+
+
+def _alert_style(alert: str) -> str:
+    if not alert:
+        return ""
+    from kladml_tui.dataset_text import STYLES  # not needed before the first frame
+
+    return STYLES.get(alert, "")
 
 
 def place_key(reference: str) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kladml_core.config.load import parse, with_overrides
+from kladml_core.config.load import parse
+from kladml_core.config.override import with_overrides
 from kladml_core.config.schema import problems
 
 GOOD = 'model: {target: "mod:Net"}\ndata: {target: "mod:load"}\ntraining: {max_epochs: 3}\n'

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from kladml_core.config.load import parse, read, with_overrides
+from kladml_core.config.load import parse, read
 from kladml_core.config.names import LOSSES, OPTIMIZER_ARGUMENTS, OPTIMIZERS, SCHEDULES
+from kladml_core.config.override import with_overrides
 from kladml_core.config.references import DATA_SUFFIXES
 from kladml_core.config.schema import TrainingConfig, change_kind, changed_identity, problems, resolve, schema_keys
 from kladml_core.settings import load_settings

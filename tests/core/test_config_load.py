@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from kladml_core.config import compose
 from kladml_core.config.diff import diff
 from kladml_core.config.emit import dump_value
-from kladml_core.config.load import dump, parse, parse_value, read, with_overrides
+from kladml_core.config.load import dump, parse, read
+from kladml_core.config.override import parse_value, with_overrides
 from kladml_core.errors import ConfigError, UnusableError
 
 PARSERS = [pytest.param(yaml.SafeLoader, id="python")]
