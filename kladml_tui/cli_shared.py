@@ -63,13 +63,13 @@ def print_json(value: Any) -> None:
 
 
 def print_rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints aligned columns; every cell is made safe for a terminal. Heads that are all empty are left out."""
+    """Prints aligned columns, heads and cells made safe for a terminal. Heads that are all empty are left out."""
     from rich.cells import cell_len
 
     from kladml_core.runs.plain import inert  # the app's first frame does without it
 
-    cells = [tuple(inert(cell) for cell in row) for row in rows]
-    table = [tuple(heads), *cells] if any(heads) else cells
+    # Heads too: names of metrics, and columns of other people's files.
+    table = [tuple(inert(cell) for cell in row) for row in ([heads, *rows] if any(heads) else rows)]
     widths = [max(cell_len(row[column]) for row in table) for column in range(len(heads))]
     for row in table:
         padded = [cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]

@@ -37,7 +37,7 @@ def told(workspace: Path, *words: str, code: int = 0) -> Any:
 def flowers(workspace: Path) -> Path:
     with (workspace / "flowers.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["[/x] width", "kind"])
+        writer.writerow(["[/x] \x1b[31mwidth", "kind"])
         writer.writerows([number / 10, "wild \x1b[2J" if number % 3 else "garden"] for number in range(30))
     return workspace / "flowers.csv"
 
@@ -61,7 +61,7 @@ def test_a_dataset_from_adding_to_removing(workspace: Path, flowers: Path) -> No
     assert "20    66.7%" in shown
     assert "█" in shown
     data = told(workspace, "show", "flowers")["data"]
-    assert [column["name"] for column in data["columns"]] == ["[/x] width", "kind"]
+    assert [column["name"] for column in data["columns"]] == ["[/x] \x1b[31mwidth", "kind"]
     assert sum(data["columns"][0]["bins"]) == 30
     flowers.write_text(flowers.read_text() + "9,wild\n")
     (found,) = told(workspace, "check", code=3)
