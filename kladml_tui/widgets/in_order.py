@@ -25,10 +25,11 @@ class InOrder(_Field):
             return
         field: Any = self  # typing knows the mixin alone
         for binding in field._bindings.key_to_bindings.get(event.key, ()):
-            event.stop()
-            event.prevent_default()
-            await field.app.run_action(binding.action, field)
-            return
+            # One that has nothing to do here, such as a copy without a selection, leaves the key to the screen.
+            if await field.app.run_action(binding.action, field):
+                event.stop()
+                event.prevent_default()
+                return
 
 
 class Line(InOrder, Input):
