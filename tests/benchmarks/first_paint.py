@@ -19,9 +19,9 @@ import termios
 import time
 from pathlib import Path
 
+from tests.benchmarks.started import OURS, SIZE, environment
+
 LIMIT = 1.3
-SIZE = (48, 160)
-ROOT = Path(__file__).resolve().parents[2]
 
 BARE = """
 from textual.app import App
@@ -40,7 +40,6 @@ class Bare(App):
 
 Bare().run()
 """
-OURS = "import sys; from kladml_tui.cli import main; sys.argv = ['kladml-tui']; main()"
 
 
 def workspace(directory: Path) -> Path:
@@ -56,13 +55,7 @@ def time_to(mark: bytes, code: str, cwd: Path) -> tuple[float, float]:
     """Seconds from the start of a process until `mark` is on its terminal, and CPU seconds by then."""
     leader, follower = pty.openpty()
     termios.tcsetwinsize(follower, SIZE)
-    environ = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "TERM": "xterm-256color",
-        "COLORTERM": "truecolor",
-        "XDG_STATE_HOME": str(cwd / "state"),
-    }
+    environ = environment(XDG_STATE_HOME=cwd / "state")
     begin = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-c", code],

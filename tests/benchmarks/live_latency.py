@@ -20,9 +20,9 @@ import threading
 import time
 from pathlib import Path
 
+from tests.benchmarks.started import SIZE, environment
+
 MEDIAN, P95 = 0.150, 0.300
-SIZE = (48, 160)
-ROOT = Path(__file__).resolve().parents[2]
 APP = "import sys; from kladml_tui.cli import main; sys.argv = ['kladml-tui']; main()"
 WRITER = """
 import random, sys, time
@@ -52,12 +52,7 @@ def measure(count: int) -> list[float]:
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         (place / "kladml.yaml").write_text("workspace: {name: latency}\n")
-        environ = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "TERM": "xterm-256color",
-            "XDG_STATE_HOME": str(place / "state"),
-        }
+        environ = environment(XDG_STATE_HOME=place / "state")
         writer = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(place / "data"), str(count)],
             stdin=subprocess.PIPE,

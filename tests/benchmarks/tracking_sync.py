@@ -10,7 +10,6 @@ in a process of its own each time; the two take turns.
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -18,13 +17,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.benchmarks.started import ROOT, environment
 from tests.benchmarks.table import Row, show
 from tests.core.replayed_runs import began, ended, new_run
 
 METRICS = 4
 PAGE = 100
 FASTER = 1.7
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def ours(data: Path) -> float:
@@ -77,8 +76,7 @@ def measured(which: str, count: int) -> float:
             log.log_metrics({f"metric {number}": 1 / (step + number + 1) for number in range(METRICS)}, step)
         ended(log)
         command = [sys.executable, "-m", "tests.benchmarks.tracking_sync", f"--{which}", name]
-        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=True)
         return float(done.stdout.split()[-1])
 
 

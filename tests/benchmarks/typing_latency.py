@@ -23,7 +23,7 @@ import termios
 import time
 from pathlib import Path
 
-from tests.benchmarks.first_paint import OURS, ROOT, SIZE
+from tests.benchmarks.started import OURS, SIZE, environment
 from tests.benchmarks.workspace import make_workspace
 
 LIMIT = 0.1
@@ -67,8 +67,7 @@ class Terminal:
     def __init__(self, code: str, cwd: Path, state: Path) -> None:
         self._leader, follower = pty.openpty()
         termios.tcsetwinsize(follower, SIZE)
-        environ = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "COLORTERM": "truecolor"}
-        environ |= {"XDG_STATE_HOME": str(state), "XDG_CACHE_HOME": str(state)}
+        environ = environment(XDG_STATE_HOME=state, XDG_CACHE_HOME=state)
         self._process = subprocess.Popen(
             [sys.executable, "-c", code], stdin=follower, stdout=follower, stderr=follower, cwd=cwd, env=environ,
             start_new_session=True,
@@ -108,9 +107,7 @@ class Terminal:
 
 def measure(root: Path, state: Path, rounds: int) -> tuple[list[list[float]], list[list[float]]]:
     """Seconds of each letter, a list a round: ours, and the bare app's."""
-    writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(root)], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(root)], stdout=subprocess.PIPE, env=environment())
     assert writer.stdout is not None
     writer.stdout.readline()
     ours, bare = Terminal(OURS, root, state), Terminal(BARE, root, state)

@@ -34,7 +34,7 @@ from kladml_core.workspace.workspace import Workspace
 from kladml_tui.census import Census
 from kladml_tui.look import runs_of
 from kladml_tui.run_store import RunStore, asked_for
-from tests.benchmarks.first_paint import OURS, ROOT, SIZE
+from tests.benchmarks.started import OURS, SIZE, environment
 from tests.benchmarks.workspace import make_workspace
 
 ROUNDS = 3
@@ -67,7 +67,7 @@ def screen_times(workspace: Path, marks: Sequence[bytes]) -> tuple[dict[bytes, f
     """Seconds from exec until each mark is on the app's terminal, and the megabytes that the app then holds."""
     leader, follower = pty.openpty()
     termios.tcsetwinsize(follower, SIZE)
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+    environ = environment()
     begin = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-c", OURS], stdin=follower, stdout=follower, stderr=follower, cwd=workspace, env=environ,
