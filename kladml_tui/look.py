@@ -81,6 +81,17 @@ class Look:
             states={key: state for key, state in self.states.items() if key.rpartition("/")[0] in shown},
         )
 
+    @property
+    def left_out(self) -> int:
+        """How many projects, families and experiments `without_archived` leaves out."""
+        shown = self.without_archived()
+        pairs = (
+            (self.projects, shown.projects),
+            (self.families, shown.families),
+            (self.experiments, shown.experiments),
+        )
+        return sum(len(every) - len(some) for every, some in pairs)
+
     def _is_hidden(self, key: str) -> bool:
         """Whether it is archived, or something that it lies in."""
         parts = key.split("/")

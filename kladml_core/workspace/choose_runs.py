@@ -8,7 +8,6 @@ from pathlib import Path
 
 from kladml_core.backends.sqlite_metadata import SqliteMetadata
 from kladml_core.runs.queue_items import places
-from kladml_core.runs.ref import all_runs
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.settings import Settings
 from kladml_core.workspace.columns import needs_params
@@ -17,6 +16,7 @@ from kladml_core.workspace.filters import Filter
 from kladml_core.workspace.index import Index
 from kladml_core.workspace.index_rows import Wanted, read_rows, wanted_for
 from kladml_core.workspace.places import left_out
+from kladml_core.workspace.places_scan import PlacesScan
 from kladml_core.workspace.rows import RunRow, run_row, with_params
 from kladml_core.workspace.values import Value, sort_rows, value_named
 from kladml_core.workspace.workspace import Workspace
@@ -62,7 +62,8 @@ def choose_runs(
     asked = [*wanted.values, *([by] if by else []), *(value_named(name) for name in columns if name not in _LISTS)]
     waiting = places(data)
     if index is None:
-        rows = [run_row(RunDirectory(path)).at(waiting) for path in all_runs(data)]
+        names = PlacesScan(data).look().references
+        rows = [run_row(RunDirectory(data / "projects" / name)).at(waiting) for name in names]
         if needs_params(asked, columns):
             rows = [with_params(row) for row in rows]
     else:

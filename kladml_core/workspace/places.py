@@ -15,6 +15,7 @@ from kladml_core.runs.ref import RUN_NAME
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import read_status
 from kladml_core.workspace.descriptions import Description, description_file, read_description
+from kladml_core.workspace.places_scan import run_names
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Place:
         return description_file(self.folder(data), len(self.names))
 
     def runs(self, folder: Path) -> Iterator[RunDirectory]:
-        """The runs below it, in no promised order.
+        """The directories of runs below it, in no promised order; what is damaged beyond being one is left out.
 
         Args:
             folder: where it lies, or lay down to rest.
@@ -169,13 +170,21 @@ def _rows(data: Path, place: Place, hidden: bool) -> list[PlaceRow]:
     description = read_description(place.file(data))
     hidden = hidden or description.archived
     if place.kind == PLACES[-1]:
-        runs = list(place.runs(place.folder(data)))
+        runs = _runs(place.folder(data))
         return [PlaceRow(place, description, hidden, len(runs), sum(read_status(run).live for run in runs))]
     below = [_rows(data, Place((*place.names, name)), hidden) for name in folders(place.folder(data))]
     one = PlaceRow(place, description, hidden, 0, 0)
     firsts = [rows[0] for rows in below]
     one = replace(one, runs=sum(row.runs for row in firsts), live=sum(row.live for row in firsts))
     return [one, *(row for rows in below for row in rows)]
+
+
+def _runs(experiment: Path) -> list[RunDirectory]:
+    """Its runs, damaged ones too, as lists of runs have them; none where it cannot be listed."""
+    try:
+        return [RunDirectory(experiment / name) for name in run_names(experiment)]
+    except OSError:
+        return []
 
 
 def folders(parent: Path) -> list[str]:

@@ -61,7 +61,7 @@ class PlacesScan:
                 families.append((project, family))
                 below = f"{at}/{family}"
                 for name in self._listed(below, folders, self._folders, _directories):
-                    found = self._listed(f"{below}/{name}", runs, self._runs, _runs)
+                    found = self._listed(f"{below}/{name}", runs, self._runs, run_names)
                     experiments.append((project, family, name, found))
         tree = Tree(projects, tuple(families), tuple(experiments))
         if tree != self._tree:
@@ -96,7 +96,13 @@ def _directories(path: str) -> tuple[str, ...]:
         return tuple(sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()))
 
 
-def _runs(path: str) -> tuple[str, ...]:
+def run_names(path: str | Path) -> tuple[str, ...]:
+    """What counts as runs of an experiment, also where it is damaged: the newest first, then what is none and seems to
+    be, such as a copy of a run.
+
+    Raises:
+        OSError: the experiment cannot be listed.
+    """
     runs, odd = [], []
     with os.scandir(path) as entries:
         for entry in entries:

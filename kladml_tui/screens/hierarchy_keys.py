@@ -213,7 +213,7 @@ class HierarchyKeys(PaneKeys):
     def action_show_archived(self) -> None:
         """Shows archived ones in the tree too, or hides them."""
         self.archived_shown = not self.archived_shown
-        hidden = len(self.look_whole.archived)
+        hidden = self.look_whole.left_out
         if self.archived_shown:
             notice(self.app, f"{hidden} archived {'is' if hidden == 1 else 'are'} shown too; z hides them again.")
         else:

@@ -24,6 +24,7 @@ from kladml_core.runs.queue_items import read_items
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import read_status
 from kladml_core.settings import load_settings
+from kladml_core.workspace.choose_runs import choose_runs, fresh_index
 from kladml_core.workspace.config_places import naming, rename_in_configs
 from kladml_core.workspace.descriptions import read_description
 from kladml_core.workspace.hierarchy import archive, create, delete, describe, rename
@@ -307,6 +308,18 @@ def test_a_launch_brings_back_what_was_archived_and_says_so(tmp_path: Path, monk
         rename(data, "default", "x")
     remove(data, entry)
     rename(data, "default", "x")
+
+
+@pytest.mark.parametrize("with_index", [False, True])
+def test_what_is_damaged_counts_as_a_run_wherever_runs_are_counted(data: Path, with_index: bool) -> None:
+    good = a_run(data, experiment=CNN, steps=()).path
+    (good.parent / "run_0009").write_text("")
+    (good.parent / "run_0010").symlink_to("nowhere")
+    (good.parent / "run_0001 (copy)").mkdir()
+    index = fresh_index(load_settings(data.parent)) if with_index else None
+    rows = choose_runs(data, index=index).rows
+    assert [row.status.status for row in rows].count("damaged") == 3
+    assert [row.runs for row in listing(data)] == [len(rows)] * 3 == [4] * 3
 
 
 def test_a_damaged_file_hides_nothing_and_is_left_alone(data: Path) -> None:

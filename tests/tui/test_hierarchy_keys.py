@@ -132,9 +132,15 @@ async def test_archived_ones_are_hidden_until_asked_for(workspace: Path) -> None
 async def test_an_archived_experiment_with_a_live_run_stays_in_the_tree(workspace: Path) -> None:
     a_run(workspace, status="running")
     archive(workspace / "data", "vision")
+    archive(workspace / "data", "vision/digits/cnn")
     app = KladMLApp(workspace)
-    async with app.run_test(size=ROOMY) as pilot:
+    async with app.run_test(size=ROOMY, notifications=True) as pilot:
         await shows(pilot, "1 running", "cnn")
+        a_run(workspace, "vision/digits/mlp")
+        app.workbench.action_look()
+        await until(pilot, lambda: len(app.workbench.look_whole.experiments) == 2)
+        await pilot.press("z")
+        await shows(pilot, "1 archived is shown too")  # the others were there all the time
 
 
 async def test_title_and_description_are_written_by_keys(workspace: Path) -> None:
