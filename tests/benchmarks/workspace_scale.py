@@ -103,6 +103,16 @@ def forget() -> None:
         shutil.rmtree(os.environ[name], ignore_errors=True)
 
 
+def index_whole(workspace: Path) -> None:
+    """Has another process make the index, and waits for it.
+
+    Raises:
+        AssertionError: it failed, and what it took would say nothing.
+    """
+    if status := index_process.start(workspace).wait():
+        raise AssertionError(f"the index of {workspace} was not made: exit {status}")
+
+
 def measure(workspace: Path) -> list[Line]:
     """The table of one workspace."""
     opened = Workspace.open(workspace)
@@ -115,7 +125,7 @@ def measure(workspace: Path) -> list[Line]:
     built = []
     for _ in range(ROUNDS):
         forget()
-        built.append(seconds_of(lambda: index_process.start(workspace).wait()))
+        built.append(seconds_of(partial(index_whole, workspace)))
     shutil.rmtree(os.environ["XDG_STATE_HOME"], ignore_errors=True)
     with_index, with_figures, memory = [], [], []
     for _ in range(ROUNDS):
@@ -176,7 +186,7 @@ def main() -> int:
     asked = parser.parse_args()
     missed = False
     with tempfile.TemporaryDirectory() as name:
-        os.environ["XDG_CACHE_HOME"], os.environ["XDG_STATE_HOME"] = f"{name}/cache", f"{name}/state"
+        os.environ |= environment(XDG_CACHE_HOME=f"{name}/cache", XDG_STATE_HOME=f"{name}/state")
         for runs in asked.runs:
             for one in (True,) if asked.one else (False, True):
                 root = (asked.keep or Path(name)) / f"{runs}{'-one' if one else ''}"
