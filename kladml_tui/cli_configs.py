@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kladml_core.config.schema import Problem
     from kladml_core.settings import Settings
 
-Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A config file.")]
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A config file, with or without .yaml.")]
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="The new file's name, with or without .yaml.")]
 Overrides = Annotated[
     list[str] | None,

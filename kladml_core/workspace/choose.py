@@ -11,6 +11,7 @@ from kladml_core.errors import UnusableError
 from kladml_core.settings import FILE_NAME, Settings, find_workspace, load_settings
 
 NO_WORKSPACE = "Run `kladml-tui init DIR --example digits` to make one, or name one with --workspace"
+_ENDINGS = (".yaml", ".yml")
 
 
 def choose_workspace(named: Path | None, config: Path | None = None) -> Path:
@@ -36,8 +37,8 @@ def choose_workspace(named: Path | None, config: Path | None = None) -> Path:
 
 
 def choose_config(config: Path, workspace: Path) -> Path:
-    """A config as the person named it: relative to the current directory, else to the workspace, else to one of the
-    workspace's folders of configs.
+    """A config as the person named it, with or without its ending: relative to the current directory, else to the
+    workspace, else to one of the workspace's folders of configs.
 
     Raises:
         UnusableError: there is none.
@@ -45,10 +46,15 @@ def choose_config(config: Path, workspace: Path) -> Path:
     """
     settings = load_settings(workspace)
     places = (Path(), workspace, *settings.config_dirs)
-    for place in places:
-        found = place / config
-        if found.exists():
-            return found
+    # What is called exactly so goes first, a folder last: `digits` is the config where there is one of both.
+    named = [place / config for place in places]
+    endings = () if config.suffix in _ENDINGS else _ENDINGS
+    ended = [Path(f"{path}{ending}") for path in named for ending in endings]
+    found = next((path for path in named if path.exists() and not path.is_dir()), None)
+    found = found or next((path for path in ended if path.is_file() and path.name != FILE_NAME), None)
+    found = found or next((path for path in named if path.is_dir()), None)
+    if found is not None:
+        return found
     close = _nearest(config, places)
     hint = f"Did you mean {close}?" if close else f"Looked for it here, in {workspace} and its {_folders(settings)}"
     raise UnusableError("there is no such file", hint=hint, file=str(config))
@@ -59,7 +65,7 @@ def _nearest(config: Path, places: Iterable[Path]) -> Path | None:
     found: dict[str, Path] = {}
     for folder in (*(place / config.parent for place in places), *places):
         try:
-            names = [entry.name for entry in os.scandir(folder) if entry.name.endswith((".yaml", ".yml"))]
+            names = [entry.name for entry in os.scandir(folder) if entry.name.endswith(_ENDINGS)]
         except (OSError, ValueError):
             continue
         for name in sorted(names):

@@ -19,6 +19,7 @@ from kladml_core.config.template import template
 from kladml_core.errors import ConfigError, UnusableError
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.settings import Settings, load_settings
+from kladml_core.workspace.choose import choose_config
 from kladml_core.workspace.configs import config_row, differences, duplicate, listing, new_path, rename, write_new
 from kladml_core.workspace.dataset_register import register
 
@@ -214,3 +215,20 @@ def test_the_schema_explains_every_key_of_the_editor() -> None:
     for path, properties in where.items():
         for key in schema_keys(path):
             assert key.help in properties[key.name].get("description", ""), (path, key.name)
+
+
+def test_a_config_is_named_with_or_without_its_ending(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, folder = settings.root, settings.root / "data" / "configs"
+    (root / "elsewhere" / "a").mkdir(parents=True)
+    monkeypatch.chdir(root / "elsewhere")
+    (folder / "b.yml").write_text(GOOD)
+    (folder / "plain").write_text(GOOD)
+    (folder / "plain.yaml").write_text(GOOD)
+    (root / "v1.5.yaml").write_text(GOOD)
+    names = ["a", "a.yaml", "b", "b.yml", "plain", "plain.yaml", "v1.5", "data/configs/a", str(folder / "a")]
+    found = [choose_config(Path(name), root).resolve() for name in names]
+    places = [folder / "a.yaml"] * 2 + [folder / "b.yml"] * 2 + [folder / "plain", folder / "plain.yaml"]
+    assert found == [*places, root / "v1.5.yaml", folder / "a.yaml", folder / "a.yaml"]
+    for name in ("kladml", "b.yaml", "aa"):  # settings are no config, and an ending is taken at its word
+        with pytest.raises(UnusableError, match="no such file"):
+            choose_config(Path(name), root)

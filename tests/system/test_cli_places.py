@@ -79,8 +79,8 @@ def test_configs_live_from_new_to_check(lab: Path) -> None:
 
     made = json.loads(config("new", HOSTILE, "--model", "mod:Net", "--json"))
     assert made["config"].endswith(f"{HOSTILE}.yaml") and made["problems"] == [] and made["open"] == []
-    config("duplicate", "a.yaml", "b")
-    assert "its runs go to vision/default/c now" in config("rename", "b.yaml", "c")
+    config("duplicate", "a", "b")
+    assert "its runs go to vision/default/c now" in config("rename", "b", "c")
     assert config("check") == "no problems\n"
     (lab / "data" / "configs" / "c.yaml").write_text("model: [\n")
     assert "c.yaml:1:8" in config("check", code=2)
