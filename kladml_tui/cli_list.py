@@ -96,7 +96,7 @@ def runs(
     names = shown.columns or (EXPORTED if csv else ())
     most = limit if limit is not None or json or csv else _SHOWN
     index, wanted = fresh_index(settings), parse_words([shown.filter])
-    _tell_unknown(index, wanted, shown)
+    tell_unknown(index, wanted, shown)
     chosen = choose_runs(
         data,
         wanted,
@@ -161,7 +161,7 @@ def view_of(
     ).checked()
 
 
-def _tell_unknown(index: SqliteMetadata | None, wanted: Filter, shown: View) -> None:
+def tell_unknown(index: SqliteMetadata | None, wanted: Filter, shown: View) -> None:
     """Says which metrics and parameters no run has: without it, a slip would look like runs that do not match."""
     from kladml_core.workspace.columns import METRICS, PARAMS
     from kladml_core.workspace.unknown_names import unknown_names

@@ -10,7 +10,7 @@ from kladml_core.errors import ExitCode
 from kladml_core.runs.plain import inert
 from kladml_core.workspace.choose import choose_workspace
 from kladml_tui.cli_help import CommandGroup
-from kladml_tui.cli_list import Columns, FilterWords, Sort, view_of, words_ask_help
+from kladml_tui.cli_list import Columns, FilterWords, Sort, tell_unknown, view_of, words_ask_help
 from kladml_tui.cli_runs import Json, Workspace, above
 from kladml_tui.cli_shared import print_json, print_rows, settings_of
 
@@ -72,13 +72,16 @@ def save(
     json: Json = False,
 ) -> None:
     """Saves a view, over one of the same name; `runs --view NAME` and the app show it."""
+    from kladml_core.workspace.choose_runs import fresh_index
+    from kladml_core.workspace.filters import parse_words
     from kladml_core.workspace.views import save_view
 
     if words_ask_help(context, [name, *(words or [])]):
         return
-    data = settings_of(choose_workspace(workspace or above(context))).data
-    view = view_of(data, words or [], view=None, sort=sort, reverse=reverse, columns=columns)
-    save_view(data, name, view)
+    settings = settings_of(choose_workspace(workspace or above(context)))
+    view = view_of(settings.data, words or [], view=None, sort=sort, reverse=reverse, columns=columns)
+    tell_unknown(fresh_index(settings), parse_words([view.filter]), view)
+    save_view(settings.data, name, view)
     if json:
         print_json({"name": name, **view.to_json()})
     else:

@@ -67,9 +67,20 @@ def test_a_metric_or_parameter_that_no_run_has_is_told_from_runs_that_do_not_mat
     assert (done.returncode, done.stdout, done.stderr) == (0, "no runs\n", "")
 
 
+@pytest.mark.parametrize("sort", ["lr", "best:val/losss", "nope", "created"])
+def test_saving_a_view_tells_of_names_and_refuses_slips_as_runs_does(lab: Path, sort: str) -> None:
+    listed = kladml("runs", "train/los<5", "--sort", sort, cwd=lab)
+    saved = kladml("views", "save", "mine", "train/los<5", "--sort", sort, cwd=lab)
+    assert (saved.returncode, saved.stderr) == (listed.returncode, listed.stderr)
+    assert ("no run has a metric or parameter 'train/los'" in saved.stderr) is (sort != "nope")
+    assert (saved.stdout == "saved mine\n") is (sort != "nope")
+
+
 def test_nothing_is_told_of_names_where_there_is_no_run(tmp_path: Path) -> None:
     done = kladml("runs", "train/loss<5", cwd=workspace_in(tmp_path / "empty"))
     assert (done.returncode, done.stdout, done.stderr) == (0, "no runs\n", "")
+    done = kladml("views", "save", "mine", "train/loss<5", cwd=tmp_path / "empty")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "saved mine\n", "")
 
 
 def test_runs_as_csv_and_json_hold_raw_values_and_steps(lab: Path) -> None:
