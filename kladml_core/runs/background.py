@@ -18,10 +18,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from kladml_core.errors import UnusableError
 from kladml_core.runs.files import read_object, write_json
@@ -86,6 +86,45 @@ def hold(data: Path, kind: str) -> Hold | None:
             return None
         raise UnusableError(f"cannot become the {kind} process: {error.filename}: {error.strerror}") from error
     return held
+
+
+class Worker(Protocol):
+    """Works off what is written down of one kind."""
+
+    def work(self, mine: Callable[[], bool]) -> None:
+        """Returns when there is no work left, or when it is not `mine`."""
+
+    def left(self) -> bool:
+        """Whether there is work that this worker would still do."""
+
+
+def work_off(data: Path, kind: str, make: Callable[[], Worker]) -> None:
+    """Works while there is work; leaves at once where another process does it already.
+
+    Args:
+        data: the workspace's data directory.
+        kind: a word that is a file's name.
+        make: makes the worker, once the place is this process's.
+
+    Raises:
+        UnusableError: as `hold`.
+    """
+    while (held := hold(data, kind)) is not None:
+        try:
+            worker = make()
+            worker.work(held.holds)
+        finally:
+            held.release()
+        # Something may have been written down after the last look and before the release.
+        if not worker.left():
+            return
+
+
+def log(text: str) -> None:
+    """Adds a line to the log of the kind, which this process's output goes to."""
+    # It lies on the disk that may be full; what cannot be written now is written with the next line.
+    with suppress(OSError):
+        print(f"{time.strftime('%F %T')}  {text}", flush=True)
 
 
 @contextmanager

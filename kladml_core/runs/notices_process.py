@@ -11,13 +11,12 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from kladml_core.errors import KladMLError
-from kladml_core.runs.background import hold
+from kladml_core.runs.background import log, work_off
 from kladml_core.runs.events import TERMINAL_KINDS, read_events
 from kladml_core.runs.files import write_json
 from kladml_core.runs.notice_command import run_command
@@ -50,6 +49,10 @@ class Telling:
         entries = [entry for entry in watched(self._settings.data) if entry.file not in self._over]
         return [self._read.get(entry.file, entry) for entry in entries]
 
+    def left(self) -> bool:
+        """Whether any attempt is still listened to."""
+        return bool(self.listed())
+
     def work(self, mine: Callable[[], bool]) -> None:
         """Returns when nothing is listened to any more and the last command has ended, or when it is not `mine`."""
         while mine():
@@ -65,7 +68,7 @@ class Telling:
         try:
             self._look(entry)
         except Exception as error:  # one damaged run must not silence all the others
-            _log(f"{entry.run.reference} is not listened to any more: {error!r}")
+            log(f"{entry.run.reference} is not listened to any more: {error!r}")
             self._note(entry, over=True)
 
     def _look(self, entry: Watched) -> None:
@@ -115,13 +118,13 @@ class Telling:
             else:
                 write_json(entry.file, {"v": 1, **state})
         except OSError as error:
-            _log(f"{entry.run.reference}: what has been told cannot be noted: {error}")
+            log(f"{entry.run.reference}: what has been told cannot be noted: {error}")
 
     def _tell(self, event: dict[str, Any]) -> None:
         try:
             self._settings = load_settings(self._settings.root)
         except KladMLError as error:
-            _log(f"kladml.yaml cannot be read, the command is the earlier one: {error}")
+            log(f"kladml.yaml cannot be read, the command is the earlier one: {error}")
         command = self._settings.notices.command
         if command is not None:  # else it was switched off meanwhile
             self._commands.add(self._pool.submit(self._run, command, event))
@@ -131,27 +134,14 @@ class Telling:
             how = str(run_command(command, event, self._settings.root))
         except OSError as error:
             how = f"cannot be run: {error}"
-        _log(f"{event['text']}: {how}")
+        log(f"{event['text']}: {how}")
 
 
 def main(workspace: Path) -> None:
     """Works while there is work; leaves at once where another process does it already."""
     settings = load_settings(workspace)
     telling = Telling(settings)
-    while (held := hold(settings.data, PROCESS)) is not None:
-        try:
-            telling.work(held.holds)
-        finally:
-            held.release()
-        # Something may have been listed after the last look and before the release.
-        if not telling.listed():
-            return
-
-
-def _log(text: str) -> None:
-    # The log lies on the disk that may be full; what cannot be written now is written with the next line.
-    with suppress(OSError):
-        print(f"{time.strftime('%F %T')}  {text}", flush=True)
+    work_off(settings.data, PROCESS, lambda: telling)
 
 
 if __name__ == "__main__":

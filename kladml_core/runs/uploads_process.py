@@ -7,35 +7,33 @@ the next one goes on.
 from __future__ import annotations
 
 import os
-import random
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kladml_core.config.secrets import mask
 from kladml_core.errors import ConfigError, KladMLError
-from kladml_core.runs.background import hold
+from kladml_core.runs.background import log, work_off
 from kladml_core.runs.ref import all_runs
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.stored import Store
+from kladml_core.runs.turns import CurrentSettings, Turns
 from kladml_core.runs.upload import Upload, Vanished, Wanted
 from kladml_core.runs.upload_files import read_uploads, write_uploads
 from kladml_core.runs.upload_manifest import Refused
 from kladml_core.runs.uploads import PROCESS, Listed, add, is_wanted, listed, store_of, target_of, uid_of
-from kladml_core.settings import FILE_NAME, Settings, load_settings
+from kladml_core.settings import Settings, load_settings
 
 TICK_SECONDS = 1.0
 """How often a live run is looked at."""
 AT_ONCE = 3
 """Runs that are uploaded side by side: a large checkpoint of one holds up no other."""
-FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
-"""Seconds until a failed turn is tried again; doubled with each failure."""
-PATIENCE_SECONDS = 24 * 3600.0
-"""After so long without success a run that has ended waits for its next launch, or `kladml-tui sync`."""
+LONGEST_WAIT = 60.0
+"""Seconds between two turns of a run that fail."""
 NICENESS = 10
 
 
@@ -46,13 +44,7 @@ class Job:
     entry: Listed
     upload: Upload | None = None
     turn: Future[bool] | None = None
-    due: float = 0.0
-    """On the monotonic clock."""
-    failures: int = 0
-    since: float | None = None
-    """Unix time of the first of these failures."""
-    parked: bool = False
-    """Whether it is left until it is listed anew."""
+    turns: Turns = field(default_factory=Turns)
 
 
 class Uploading:
@@ -64,12 +56,15 @@ class Uploading:
     """
 
     def __init__(self, settings: Settings, make: Callable[[Settings], Store | None]) -> None:
-        self._settings = settings
+        self._current = CurrentSettings(settings)
         self._make = make
-        self._read = _stamp(settings)
         self._pool = ThreadPoolExecutor(AT_ONCE, "upload")
         self._jobs: dict[str, Job] = {}
         self._mine: Callable[[], bool] = lambda: True
+
+    @property
+    def _settings(self) -> Settings:
+        return self._current.now
 
     def left(self) -> bool:
         """Whether anything is listed that this process would still work on."""
@@ -92,22 +87,15 @@ class Uploading:
 
     def _is_parked(self, entry: Listed) -> bool:
         job = self._jobs.get(entry.uid)
-        return job is not None and job.parked and job.entry.version == entry.version
+        return job is not None and job.turns.parked and job.entry.version == entry.version
 
     def _reread_settings(self) -> None:
-        stamp = _stamp(self._settings)
-        if stamp == self._read:
-            return
-        self._read = stamp
         before = (target_of(self._settings), self._settings.storage.upload)
-        try:
-            self._settings = load_settings(self._settings.root)
-        except KladMLError as error:
-            log(f"kladml.yaml cannot be read, the settings are the earlier ones: {error}")
+        self._current.look()
         if (target_of(self._settings), self._settings.storage.upload) != before:
             log(f"what is uploaded, or where to, has changed: {target_of(self._settings)}")
             for job in self._jobs.values():
-                job.failures, job.since, job.due, job.parked = 0, None, 0.0, False
+                job.turns.at_once()
                 if job.turn is None:
                     job.upload = None
 
@@ -119,9 +107,10 @@ class Uploading:
             if job.turn is not None:
                 continue
             if job.entry.version != entry.version:
-                job.due, job.failures, job.since, job.parked, job.upload = 0.0, 0, None, False, None  # listed anew
+                job.turns.at_once()  # listed anew
+                job.upload = None
             job.entry = entry
-            if not job.parked and now >= job.due:
+            if not job.turns.parked and now >= job.turns.due:
                 job.turn = self._pool.submit(self._turn, job)
 
     def _turn(self, job: Job) -> bool:
@@ -153,9 +142,9 @@ class Uploading:
         except Exception as error:  # a storage is somebody else's code and server: it may raise anything, and pass
             self._failed(job, error)
         else:
-            if job.failures:
+            if job.turns.failures:
                 log(f"{job.entry.run.reference} goes on")
-            job.failures, job.since, job.due = 0, None, time.monotonic() + TICK_SECONDS
+            job.turns.went_well(TICK_SECONDS)
             if done:
                 log(f"{job.entry.run.reference} is uploaded")
                 self._take_off(job.entry)
@@ -166,16 +155,13 @@ class Uploading:
             return
         refused = isinstance(error, (Refused, ConfigError))
         text = mask(f"{error}" if isinstance(error, KladMLError) else f"{type(error).__name__}: {error}")
-        job.since = job.since or time.time()
-        job.parked = refused or time.time() - job.since > PATIENCE_SECONDS
-        pause = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(job.failures, 20)) * random.uniform(0.5, 1.5)
-        job.due = time.monotonic() + pause
-        job.failures += 1
-        log(f"{job.entry.run.reference}: {text} ({'left alone' if job.parked else f'tried again in {pause:.0f} s'})")
+        pause = job.turns.failed(LONGEST_WAIT, refused=refused)
+        then = "left alone" if job.turns.parked else f"tried again in {pause:.0f} s"
+        log(f"{job.entry.run.reference}: {text} ({then})")
         uploads = job.upload.uploads if job.upload is not None else None
         if uploads is None:
             uploads = read_uploads(job.entry.run, target_of(self._settings), job.entry.uid)
-        uploads.fail(text, refused=job.parked)
+        uploads.fail(text, refused=job.turns.parked)
         with suppress(OSError):  # the log says it
             write_uploads(job.entry.run, uploads)
 
@@ -201,32 +187,13 @@ class Uploading:
 
 def main(workspace: Path) -> None:
     """Works while there is work; leaves at once where another process does it already."""
-    settings = load_settings(workspace)
-    while (held := hold(settings.data, PROCESS)) is not None:
+
+    def begin() -> Uploading:
         with suppress(OSError):
             os.nice(NICENESS)
-        uploading = Uploading(load_settings(workspace), store_of)
-        try:
-            uploading.work(held.holds)
-        finally:
-            held.release()
-        # Something may have been listed after the last look and before the release.
-        if not uploading.left():
-            return
+        return Uploading(load_settings(workspace), store_of)
 
-
-def log(text: str) -> None:
-    """Adds a line to uploads.log, which this process's output goes to."""
-    with suppress(OSError):  # the log lies on the disk that may be full
-        print(f"{time.strftime('%F %T')}  {text}", flush=True)
-
-
-def _stamp(settings: Settings) -> tuple[int, int] | None:
-    try:
-        found = (settings.root / FILE_NAME).stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size
+    work_off(load_settings(workspace).data, PROCESS, begin)
 
 
 if __name__ == "__main__":

@@ -7,22 +7,22 @@ next one goes on.
 from __future__ import annotations
 
 import os
-import random
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kladml_core.config.secrets import mask
 from kladml_core.errors import KladMLError
 from kladml_core.interfaces.tracker import TrackerInterface
-from kladml_core.runs.background import hold
+from kladml_core.runs.background import log, work_off
 from kladml_core.runs.ref import all_runs
 from kladml_core.runs.rundir import RunDirectory
-from kladml_core.settings import FILE_NAME, Settings, load_settings
+from kladml_core.runs.turns import CurrentSettings, Turns
+from kladml_core.settings import Settings, load_settings
 from kladml_core.tracking.outbox import PROCESS, Listed, add, listed, take_off
 from kladml_core.tracking.replay import Replay, RunGone, Turn
 from kladml_core.tracking.state import read_sent, target_of, uid_of, with_error, write_sent
@@ -31,10 +31,8 @@ TICK_SECONDS = 1.0
 """How often a live run is looked at."""
 AT_ONCE = 3
 """Runs that are sent side by side: a large file of one holds up no other."""
-FIRST_WAIT, LONGEST_WAIT = 1.0, 300.0
-"""Seconds until a failed turn is tried again; doubled with each failure."""
-PATIENCE_SECONDS = 24 * 3600.0
-"""After so long without success a run waits for the next launch, or `kladml-tui sync`, to try it again."""
+LONGEST_WAIT = 300.0
+"""Seconds between two turns of a run that fail."""
 TURN_PATIENCE = 10.0
 """Seconds that a turn waits for a server which is away; then other runs and other settings have theirs."""
 NICENESS = 10
@@ -49,12 +47,7 @@ class Job:
     entry: Listed
     replay: Replay | None = None
     turn: Future[Turn] | None = None
-    due: float = 0.0
-    """On the monotonic clock."""
-    failures: int = 0
-    since: float | None = None
-    """Unix time of the first of these failures."""
-    parked: bool = False
+    turns: Turns = field(default_factory=Turns)
 
 
 class Sync:
@@ -66,11 +59,14 @@ class Sync:
     """
 
     def __init__(self, settings: Settings, make: Callable[[Settings], TrackerInterface | None]) -> None:
-        self._settings = settings
+        self._current = CurrentSettings(settings)
         self._make = make
-        self._read = _stamp(settings)
         self._pool = ThreadPoolExecutor(AT_ONCE, "sync")
         self._jobs: dict[str, Job] = {}
+
+    @property
+    def _settings(self) -> Settings:
+        return self._current.now
 
     def left(self) -> bool:
         """Whether anything is listed that this process would still work on."""
@@ -95,22 +91,15 @@ class Sync:
 
     def _is_parked(self, entry: Listed) -> bool:
         job = self._jobs.get(entry.uid)
-        return job is not None and job.parked and job.entry.files == entry.files
+        return job is not None and job.turns.parked and job.entry.files == entry.files
 
     def _reread_settings(self) -> None:
-        stamp = _stamp(self._settings)
-        if stamp == self._read:
-            return
-        self._read = stamp
         before = target_of(self._settings)
-        try:
-            self._settings = load_settings(self._settings.root)
-        except KladMLError as error:
-            log(f"kladml.yaml cannot be read, the settings are the earlier ones: {error}")
+        self._current.look()
         if target_of(self._settings) != before:
             log(f"the tracker is {target_of(self._settings)} from now on, it was {before}")
             for job in self._jobs.values():
-                job.failures, job.since, job.due, job.parked = 0, None, 0.0, False
+                job.turns.at_once()
                 if job.turn is None:
                     self._drop_replay(job)
 
@@ -121,9 +110,9 @@ class Sync:
         for entry in listed(self._settings.data) if target is not None else []:
             job = self._jobs.setdefault(entry.uid, Job(entry))
             if job.entry.files != entry.files:
-                job.due, job.failures, job.since, job.parked = 0.0, 0, None, False  # listed anew
+                job.turns.at_once()  # listed anew
             job.entry = entry
-            if job.turn is None and not job.parked and now >= job.due:
+            if job.turn is None and not job.turns.parked and now >= job.turns.due:
                 job.turn = self._pool.submit(self._turn, job, str(target))
 
     def _turn(self, job: Job, target: str) -> Turn:
@@ -139,7 +128,6 @@ class Sync:
 
     def _settle(self, job: Job, turn: Future[Turn]) -> None:
         job.turn = None
-        now = time.monotonic()
         try:
             left = turn.result()
         except RunGone:
@@ -147,10 +135,9 @@ class Sync:
         except Exception as error:  # a tracker is somebody else's code and server: it may raise anything, and pass
             self._failed(job, error)
         else:
-            if job.failures:
+            if job.turns.failures:
                 log(f"{job.entry.run.reference} goes on")
-            job.failures, job.since = 0, None
-            job.due = now if left is Turn.MORE else now + TICK_SECONDS
+            job.turns.went_well(0.0 if left is Turn.MORE else TICK_SECONDS)
             if left is Turn.DONE:
                 log(f"{job.entry.run.reference} is sent")
                 take_off(job.entry.files)
@@ -158,12 +145,8 @@ class Sync:
 
     def _failed(self, job: Job, error: Exception) -> None:
         text = mask(f"{error}" if isinstance(error, KladMLError) else f"{type(error).__name__}: {error}")
-        job.since = job.since or time.time()
-        job.parked = time.time() - job.since > PATIENCE_SECONDS
-        pause = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(job.failures, 20)) * random.uniform(0.5, 1.5)
-        job.due = time.monotonic() + pause
-        job.failures += 1
-        then = "tried again at the next launch" if job.parked else f"tried again in {pause:.0f} s"
+        pause = job.turns.failed(LONGEST_WAIT)
+        then = "tried again at the next launch" if job.turns.parked else f"tried again in {pause:.0f} s"
         log(f"{job.entry.run.reference}: {text} ({then})")
         if job.replay is not None:
             job.replay.fail(text)
@@ -204,38 +187,20 @@ class Sync:
 
 def main(workspace: Path) -> None:
     """Works while there is work; leaves at once where another process does it already."""
-    settings = load_settings(workspace)
-    while (held := hold(settings.data, PROCESS)) is not None:
+
+    def begin() -> Sync:
         with suppress(OSError):
             os.nice(NICENESS)
+        settings = load_settings(workspace)
         os.chdir(settings.root)  # a tracker of the person's own lies there
         sys.path.append(str(settings.root))
         from kladml_core.backends.choose import make_tracker
 
         for name, value in _HTTP.items():
             os.environ.setdefault(name, value)
-        sync = Sync(load_settings(workspace), make_tracker)
-        try:
-            sync.work(held.holds)
-        finally:
-            held.release()
-        # Something may have been listed after the last look and before the release.
-        if not sync.left():
-            return
+        return Sync(settings, make_tracker)
 
-
-def log(text: str) -> None:
-    """Adds a line to sync.log, which this process's output goes to."""
-    with suppress(OSError):  # the log lies on the disk that may be full
-        print(f"{time.strftime('%F %T')}  {text}", flush=True)
-
-
-def _stamp(settings: Settings) -> tuple[int, int] | None:
-    try:
-        found = (settings.root / FILE_NAME).stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size
+    work_off(load_settings(workspace).data, PROCESS, begin)
 
 
 if __name__ == "__main__":
