@@ -50,7 +50,7 @@ def has_yaml_grammar() -> bool:
 
 
 class YamlArea(InOrder, TextArea):
-    """A text area for YAML. `read_only` is the editor's command mode: keys then reach the screen's bindings."""
+    """A text area for YAML. `read_only` is the editor's command mode: keys are then commands of the screen's."""
 
     BINDINGS = [
         Binding("shift+tab", "dedent", "Less indentation", show=False),
@@ -134,18 +134,28 @@ class YamlArea(InOrder, TextArea):
     async def _on_key(self, event: events.Key) -> None:
         """Tab completes a key or indents; enter keeps the indentation, one step deeper after a key without a value."""
         # The text area's own handler follows this one unless the default is prevented.
-        if event.key == "escape":
-            event.prevent_default()  # it would move the focus; here the screen's binding leaves typing
-        elif self.read_only:
-            return
-        elif event.key == "tab" and self.suggestion:
-            event.stop()
-            event.prevent_default()
-            self.insert(self.suggestion)
+        if self.read_only:
+            await self._obey(event)
+        elif event.key == "tab":
+            if self.suggestion:
+                event.stop()
+                event.prevent_default()
+                self.insert(self.suggestion)
         elif event.key == "enter":
             event.stop()
             event.prevent_default()
             self._new_line()
+        elif not event.is_printable and event.key not in self._bindings.key_to_bindings:
+            await self._obey(event)
+
+    async def _obey(self, event: events.Key) -> None:
+        """Does what the screen has for a key at once: on its way there, letters typed after it would overtake it."""
+        if event.key == "escape":
+            event.prevent_default()  # the text area would move the focus
+        active = self.screen.active_bindings.get(event.key)
+        if active is not None and await self.app.run_action(active.binding.action, active.node):
+            event.stop()
+            event.prevent_default()
 
     def action_dedent(self) -> None:
         """Takes one step of indentation from the line."""

@@ -14,6 +14,7 @@ from kladml_tui.app import KladMLApp
 from kladml_tui.screens.form import Lines
 from kladml_tui.widgets.in_order import Line
 from kladml_tui.widgets.yaml_area import YamlArea
+from tests.tui.editing import GOOD, EditorApp, checked, workspace
 from tests.tui.shell import SMALL, a_run, shows, until, workspace_in
 
 
@@ -54,6 +55,17 @@ async def test_the_filter_takes_a_burst_as_it_was_typed(tmp_path: Path, monkeypa
         await pilot.press("slash", *"val/los<1")
         burst(app, *["backspace"] * 2, "s", "<", "1")
         await shows(pilot, "1 of 1 match 'val/loss<1'")
+
+
+async def test_what_follows_esc_in_the_editor_is_a_command_and_what_follows_i_is_text(tmp_path: Path) -> None:
+    app = EditorApp(workspace(tmp_path))
+    async with app.run_test(size=SMALL) as pilot:
+        editor = await checked(pilot)
+        burst(app, "x", "escape", "j", "i", "y", "escape", "u", "k", "u", "down", "i", "Z")
+        await until(pilot, lambda: "Z" in editor.text)
+        assert editor.text == GOOD.replace("model", "Zmodel", 1)
+        burst(app, "backspace", "escape", "q")
+        await until(pilot, lambda: app.closed)
 
 
 def text_of(field: Widget) -> str:
