@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from kladml_core.errors import UnusableError
 BLOCK_BYTES = (4 << 20, 64 << 20)
 """Of a CSV file at once; the larger one where a row is longer than the smaller."""
 _ROWS = 16384
+_LOOKED_AT = 100
 _TOLD = 3
 
 
@@ -35,6 +37,34 @@ def csv_header(path: Path, delimiter: str) -> list[str]:
     if not header:
         raise UnusableError(f"{path} is empty", hint="the first line names the columns")
     return header
+
+
+def found_delimiter(path: Path) -> str | None:
+    """What else than commas parts the cells of a CSV file: one of ; tab |, where it gives its header and all of its
+    first rows the same number of cells, more than one, and commas give the header one alone.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    csv.field_size_limit(sys.maxsize)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = list(islice(_bounded(file), _LOOKED_AT))
+    except UnicodeDecodeError:
+        return None  # reading it will say so
+    best, most = None, 1
+    for delimiter in ",;\t|":
+        try:
+            widths = [len(row) for row in csv.reader(lines, delimiter=delimiter) if row]
+        except csv.Error:
+            continue
+        if delimiter == "," and widths[:1] != [1]:
+            return None
+        if len(lines) == _LOOKED_AT:
+            del widths[-1:]  # it may go on in the next line
+        if len(set(widths)) == 1 and widths[0] > most:
+            best, most = delimiter, widths[0]
+    return best
 
 
 def csv_batches(path: Path, names: list[str], delimiter: str, notes: list[str]) -> Iterator[list[Any]]:

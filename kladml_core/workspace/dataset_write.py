@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kladml_core.config.load import dump
+from kladml_core.data.table_stream import found_delimiter
 from kladml_core.errors import UnusableError
 from kladml_core.runs.files import write_text_atomic
 from kladml_core.workspace.dataset_examine import SECONDS, examine_file, examine_target
@@ -59,9 +60,13 @@ def write_registration(
             rows, columns = describe_arrays(location)
         found = fingerprint(location)
         mark, size = found.text, found.bytes
+        apart: tuple[str, ...] = ()
+        if location.suffix == ".csv" and "delimiter" not in params and (delimiter := found_delimiter(location)):
+            params = {**params, "delimiter": delimiter}
+            apart = (f"its cells are parted by {delimiter!r}, which is recorded in params as delimiter",)
         if look is not None or not arrays:
             seen = examine_file(location, params, mark, workspace, look or SECONDS)
-            rows, columns, notes = seen.rows, _columns(seen), seen.notes
+            rows, columns, notes = seen.rows, _columns(seen), (*apart, *seen.notes)
             if not seen.complete:
                 told = f"only the first {seen.rows_seen:,} rows were looked through; there was no time for more"
                 notes = (*notes, told)

@@ -23,6 +23,7 @@ from kladml_core.runs.rundir import RunDirectory
 from kladml_core.runs.status import read_status
 from kladml_core.user_folders import user_folder
 from kladml_core.workspace import dataset_uses, fingerprints
+from kladml_core.workspace.dataset_examine import examine_file
 from kladml_core.workspace.dataset_register import add, record_whole, register, remove
 from kladml_core.workspace.dataset_state import check, state_of
 from kladml_core.workspace.dataset_uses import datasets_of, runs_using
@@ -186,6 +187,44 @@ def test_columns_are_chosen_and_texts_become_classes(workspace: Path) -> None:
             load_arrays(flowers, wrong)
     with pytest.raises(UnusableError, match="Did you mean 'kind'"):
         load_arrays(flowers, {"delimiter": ";", "target_column": "knd"})
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_what_parts_the_cells_of_a_csv_file_is_found_recorded_and_used(workspace: Path, delimiter: str) -> None:
+    path = workspace / "flowers.csv"
+    rows = ["\ufeff'a, b' c kind", '"1" 2 3', "", "4 5.5 6", *["7 8 9"] * 95, "7 '8\n' 9"]
+    path.write_text("\r\n".join(rows).replace(" ", delimiter).replace("'", '"'), newline="")
+    done = add(workspace, "flowers.csv", split="train")
+    assert (done.registration.params, done.registration.rows) == ({"delimiter": delimiter}, 98)
+    assert list(done.registration.columns) == [f"a,{delimiter}b", "c", "kind"]
+    assert [note for note in done.notes if repr(delimiter) in note] == list(done.notes)
+    assert examine_file(path, done.registration.params, None, workspace).preview[:2] == (
+        ("1", "2", "3"),
+        ("4", "5.5", "6"),
+    )
+    x, y = load_data({"train": "flowers"}, workspace, str).train.fetch(torch.arange(2))
+    assert (x.tolist(), y.tolist()) == ([[1, 2], [4, 5.5]], [3, 6])
+    assert add(workspace, "flowers.csv").what == "unchanged"
+    assert find_registration(workspace, "flowers").params == {"delimiter": delimiter}
+
+
+@pytest.mark.parametrize(
+    ("text", "params", "columns"),
+    [
+        ("a,b;c\n1,2\n", {}, ["a", "b;c"]),
+        ("text\none; two\nthree\n", {}, ["text"]),
+        ("a|b\nc\n", {}, ["a|b"]),
+        ('"a;b"\n1\n', {}, ["a;b"]),
+        ("a;b\n1;2\n", {"delimiter": ","}, ["a;b"]),
+    ],
+)
+def test_a_csv_file_is_parted_by_commas_where_that_may_be_or_is_said(
+    workspace: Path, text: str, params: dict[str, Any], columns: list[str]
+) -> None:
+    (workspace / "t.csv").write_text(text)
+    done = add(workspace, "t.csv", params=params)
+    assert (list(done.registration.columns), done.registration.params) == (columns, params)
+    assert not done.notes
 
 
 def test_parquet_gives_what_its_columns_hold(workspace: Path) -> None:
