@@ -41,7 +41,7 @@ def reference_faults(data: dict[str, Any], workspace: Path) -> Iterator[tuple[Fa
     for split in ("train", "val", "test"):
         value = _value(data, ("data", split))
         if isinstance(value, str) and value:
-            yield from _data_fault(("data", split), value, workspace)
+            yield from _data_fault(("data", split), value, workspace, data["data"].get("params"))
     yield from _params_fault(data.get("data"), workspace)
 
 
@@ -50,7 +50,7 @@ def is_data_path(text: str) -> bool:
     return "/" in text or text.endswith(DATA_SUFFIXES)
 
 
-def _data_fault(path: KeyPath, text: str, workspace: Path) -> Iterator[tuple[Fault, ExitCode]]:
+def _data_fault(path: KeyPath, text: str, workspace: Path, params: Any) -> Iterator[tuple[Fault, ExitCode]]:
     if is_data_path(text):
         file = workspace / Path(text).expanduser()
         if file.suffix not in DATA_SUFFIXES:
@@ -60,10 +60,19 @@ def _data_fault(path: KeyPath, text: str, workspace: Path) -> Iterator[tuple[Fau
             yield Fault(path, f"there is no file {text!r}", _similar(file, workspace)), ExitCode.UNUSABLE
         return
     # Imported here because registered datasets are a matter of the workspace, which itself reads configs.
+    from kladml_core.workspace.dataset_texts import text_fault
     from kladml_core.workspace.datasets import find_dataset
 
     try:
-        find_dataset(workspace, text)
+        found = find_dataset(workspace, text)
+        location = found.location(workspace)
+        # Of another size it is other data than was registered, of whose columns nothing is known.
+        if location is not None and location.stat().st_size == found.bytes:
+            fault = text_fault(found, params if isinstance(params, dict) else {})
+            if fault is not None:
+                yield _fault(path, fault), fault.exit_code
+    except OSError as error:
+        yield Fault(path, f"the data of {text!r} cannot be read: {error.strerror}"), ExitCode.UNUSABLE
     except KladMLError as error:
         yield _fault(path, error), error.exit_code
 

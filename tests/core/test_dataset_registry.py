@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 import torch
 from sklearn.datasets import load_diabetes
 
-from kladml_core.config.load import read
+from kladml_core.config.load import dump, parse, read
+from kladml_core.config.problems import problems
 from kladml_core.data.loaders import load_arrays, load_data
 from kladml_core.errors import ConfigError, KladMLError, UnusableError
 from kladml_core.runs import trash
@@ -320,3 +322,37 @@ def test_a_run_uses_what_its_config_names_and_others_are_not_parsed(
 
 def _uses(workspace: Path, name: str) -> list[tuple[str, int | None]]:
     return [(use.run, use.version) for use in runs_using(workspace / "data", find_registration(workspace, name))]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    ("registered", "of_config", "told"),
+    [
+        ({}, {}, "column 'kind' of dataset 'flowers' holds texts, and no classes say which number each is"),
+        ({"target_column": "width"}, {}, "column 'who' of dataset 'flowers' holds texts, and inputs are numbers"),
+        ({"columns": ["width"]}, {}, "column 'kind'"),
+        ({"columns": ["width"]}, {"classes": ["wild", "garden"]}, None),
+        ({"columns": ["width"], "classes": ["wild", "garden"]}, {}, None),
+        ({"target_column": "width"}, {"columns": ["height"]}, None),
+    ],
+)
+def test_texts_where_training_takes_numbers_are_told_by_a_check_as_by_loading(
+    workspace: Path, ending: str, registered: dict[str, Any], of_config: dict[str, Any], told: str | None
+) -> None:
+    columns = {"who": ["a", "b"], "width": [1.5, 2.0], "height": [2.0, 3.0], "kind": ["wild", "garden"]}
+    table, path = pa.table(columns), workspace / f"flowers.{ending}"
+    pa_csv.write_csv(table, path) if ending == "csv" else pq.write_table(table, path)
+    add(workspace, path.name, params=registered)
+    data = {"train": "flowers", "params": of_config}
+    text = dump({"model": {"target": "models:Net"}, "data": data, "training": {"max_epochs": 1}})
+    found = [one for one in problems(parse(text, "c.yaml"), workspace=workspace) if one.path[0] == "data"]
+    if told is None:
+        assert not found
+        load_data(data, workspace, str)
+        return
+    assert [one.message.startswith(told) for one in found] == [True]
+    assert (found[0].path, found[0].exit_code) == (("data", "train"), 3)
+    with pytest.raises(UnusableError, match="number"):
+        load_data(data, workspace, str)
+    path.write_bytes(path.read_bytes() + b"\n")  # what is there now may hold anything
+    assert not [one for one in problems(parse(text, "c.yaml"), workspace=workspace) if one.path[0] == "data"]
