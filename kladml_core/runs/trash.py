@@ -8,6 +8,7 @@ A thing is moved by one rename, so that after a crash it is either where it was 
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
@@ -33,6 +34,7 @@ _RUN_PARTS = 5
 """Parts of a run's path below the data directory: projects/project/family/experiment/run_0001."""
 DATASET = "dataset"
 """The registration of a dataset: datasets/NAME.yaml below the data directory."""
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _EMPTIED = ".emptied"
 """Ends the name of an entry that is being deleted: half of it must never be put back."""
 
@@ -112,11 +114,15 @@ def begin(data: Path, things: Sequence[Thing]) -> Path:
             path.rmdir()
         raise UnusableError(
             f"cannot write into the trash {path.parent}: {error.strerror}",
-            hint="`kladml-tui prune --empty --yes` frees what lies in it"
-            if entries(data)
-            else "what is moved is written down first, for which a few kilobytes have to be free",
+            hint=_room_hint(data) if error.errno in _NO_ROOM else None,
         ) from error
     return path
+
+
+def _room_hint(data: Path) -> str:
+    if entries(data):
+        return "`kladml-tui prune --empty --yes` frees what lies in it"
+    return "what is moved is written down first, for which a few kilobytes have to be free"
 
 
 def drop_if_empty(entry: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -118,6 +119,12 @@ def write_new(path: Path, text: str) -> Path:
             path.unlink()
         raise UnusableError(f"cannot write {path}: {error.strerror}") from error
     return path
+
+
+def free_name(config: Path) -> str:
+    """A name for a copy of a config that no other one beside it has: digits.yaml gives digits-2.yaml."""
+    names = (f"{config.stem}-{number}{config.suffix}" for number in itertools.count(2))
+    return next(name for name in names if not os.path.lexists(config.parent / name))
 
 
 def duplicate(config: Path, settings: Settings, name: str) -> Path:

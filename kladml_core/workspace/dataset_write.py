@@ -118,7 +118,7 @@ def save_text(file: Path, text: Mapping[str, Any]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomic(file, dump({key: value for key, value in text.items() if value not in (None, "", {})}))
     except OSError as error:
-        raise UnusableError(f"cannot write {file}: {error.strerror}", file=str(file)) from error
+        raise UnusableError(f"cannot be written: {error.strerror}", file=str(file)) from error
 
 
 def whole_hash(location: Path) -> str:

@@ -64,23 +64,24 @@ class ConfigKeys(HierarchyKeys, RepeatKeys):
     @work(group="places", exit_on_error=False)
     async def action_duplicate(self) -> None:
         """Copies the config under another name."""
-        from kladml_core.workspace.configs import duplicate
+        from kladml_core.workspace.configs import duplicate, free_name
 
         config = self.config_here
         if config is not None:
-            await self._named_anew("Copy", config, lambda name: (duplicate(config, self.settings, name), ""))
+            name = await asyncio.to_thread(free_name, config)
+            await self._named_anew("Copy", config, name, lambda name: (duplicate(config, self.settings, name), ""))
 
     @work(group="places", exit_on_error=False)
     async def rename_config(self, config: Path) -> None:
         """Gives the config another name."""
         from kladml_core.workspace.configs import rename
 
-        await self._named_anew("Rename", config, lambda name: rename(config, self.settings, name))
+        await self._named_anew("Rename", config, config.name, lambda name: rename(config, self.settings, name))
 
-    async def _named_anew(self, verb: str, config: Path, act: Callable[[str], tuple[Path, str]]) -> None:
+    async def _named_anew(self, verb: str, config: Path, name: str, act: Callable[[str], tuple[Path, str]]) -> None:
         from kladml_tui.screens.form import Field
 
-        done = await self.fill_in(f"{verb} {config.name}", (Field("name", "new name", config.name),), act)
+        done = await self.fill_in(f"{verb} {config.name}", (Field("name", "new name", name),), act)
         if done is not None:
             path, told = done
             if told:

@@ -340,9 +340,24 @@ def test_a_full_disk_moves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     proposal = propose(tmp_path)
     monkeypatch.setattr(trash, "write_json", full)
-    with pytest.raises(UnusableError, match="cannot write into the trash"):
+    with pytest.raises(UnusableError, match=r"cannot write into the trash.*a few kilobytes have to be free"):
         prune(proposal)
     assert tree(run.path) == before and not list(trash.folder(tmp_path).iterdir())
+
+
+def test_a_trash_that_may_not_be_written_is_not_taken_for_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_run(tmp_path)
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    proposal = propose(tmp_path)
+    monkeypatch.setattr(trash, "write_json", refused)
+    with pytest.raises(UnusableError, match=r"Permission denied$") as found:
+        prune(proposal)
+    assert found.value.hint is None
 
 
 def killed_at(data: Path, call: int) -> bool:

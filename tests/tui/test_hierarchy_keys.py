@@ -13,6 +13,7 @@ from kladml_core.workspace.places import listing
 from kladml_core.workspace.views import View, save_view
 from kladml_tui.app import KladMLApp
 from kladml_tui.screens.form import Form
+from kladml_tui.widgets.workspace_tree import config_key
 from tests.tui.shell import CONFIG, ROOMY, SMALL, a_run, screen_text, shows, until, workspace_in
 
 HOSTILE = "ho[red]st[@click=x]漢"
@@ -184,6 +185,20 @@ async def test_a_config_is_copied_renamed_and_checked_by_keys(workspace: Path) -
         (folder / "second.yaml").write_text(CONFIG.replace("max_epochs", "max_epoch"))
         await pilot.press("V")
         await shows(pilot, "2 configs, 1 with problems", "second.yaml", "max_epoch", "no problems")
+
+
+async def test_a_copy_of_a_config_is_offered_a_name_that_is_free(workspace: Path) -> None:
+    app = KladMLApp(workspace)
+    folder = workspace / "data" / "configs"
+    (folder / "digits-2.yaml").symlink_to("nowhere")
+    async with app.run_test(size=ROOMY) as pilot:
+        await shows(pilot, "digits.yaml")
+        app.workbench.nodes.reveal(config_key(folder / "digits.yaml"))
+        await until(pilot, lambda: app.workbench.config_here == folder / "digits.yaml")
+        await pilot.press("C")
+        await shows(pilot, "Copy digits.yaml", "digits-3.yaml")
+        await pilot.press("enter")
+        await until(pilot, (folder / "digits-3.yaml").is_file)
 
 
 async def test_a_new_config_opens_in_the_editor_with_what_its_model_takes(workspace: Path) -> None:
