@@ -40,6 +40,7 @@ from typing import Any
 
 from kladml_core.backends.index_file import connect, discard, index_file
 from kladml_core.backends.sqlite_schema import VERSION, create
+from kladml_core.errors import UnusableError
 from kladml_core.interfaces.metadata import DatasetRecord, MetadataInterface, MetricRecord, RunRecord
 
 
@@ -153,11 +154,15 @@ class SqliteMetadata(MetadataInterface):
 
         Raises:
             ConfigError: kladml.yaml is wrong.
+            UnusableError: the file cannot hold what there is; its disk is full, say.
         """
         from kladml_core.workspace.index import Index
         from kladml_core.workspace.workspace import Workspace
 
-        Index(Workspace.open(self.workspace), self).refresh()
+        index = Index(Workspace.open(self.workspace), self)
+        index.refresh()
+        if index.fault:
+            raise UnusableError(index.fault)
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:

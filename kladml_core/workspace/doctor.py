@@ -144,7 +144,8 @@ def _index(index: Index, rebuild: bool, progress: Progress | None) -> list[Check
     index.refresh(progress)
     took = time.monotonic() - begin
     if index.fault:
-        return [Check("index", "wrong", index.fault, f"`kladml-tui doctor --rebuild` makes {metadata.file} anew")]
+        hint = f"Make room for {metadata.file}, or `kladml-tui doctor --rebuild` makes it anew"
+        return [Check("index", "wrong", index.fault, hint)]
     rows = metadata.query("SELECT count(*) FROM runs")[0][0]
     try:
         whole = metadata.query("PRAGMA quick_check(1)")[0][0] == "ok"
@@ -159,7 +160,7 @@ def _index(index: Index, rebuild: bool, progress: Progress | None) -> list[Check
 
 def _runs(index: Index) -> Check:
     metadata = index.metadata
-    if metadata is None:
+    if metadata is None or index.fault:
         damaged = sorted(name for name, seen in index.seen.items() if seen.status == "damaged")
         findings = tuple(Finding(name, "damaged", _hint(name)) for name in damaged)
     else:

@@ -90,6 +90,8 @@ class Index:
         """Looks at everything."""
         tree = self.tree()
         self.look(tree, progress=progress)
+        if self.missing(tree) and not self.closed:
+            self.look(tree, progress=progress)  # a damaged file was thrown away half-way
         self.refresh_datasets()
         return tree
 
@@ -117,8 +119,7 @@ class Index:
             Whether all that was asked for is done.
         """
         self._forget(tree)
-        if tree.places() != self._places:
-            self._keep(lambda writer: writer.put_places(tree.places()))
+        if tree.places() != self._places and self._keep(lambda writer: writer.put_places(tree.places())):
             self._places = tree.places()
         references = tree.references
         wanted = self._owed.union(also)
@@ -182,9 +183,9 @@ class Index:
             except OSError:
                 continue
             found.append((path, f"{seen.st_mtime_ns}.{seen.st_size}.{seen.st_ino}"))
-        if found != self._datasets:
+        datasets = [(_dataset(path), stamp) for path, stamp in found] if found != self._datasets else []
+        if found != self._datasets and self._keep(lambda writer: writer.put_datasets(datasets)):
             self._datasets = found
-            self._keep(lambda writer: writer.put_datasets([(_dataset(path), stamp) for path, stamp in found]))
 
     def close(self) -> None:
         """Gives up a look that is going on, and closes the file."""
@@ -213,6 +214,7 @@ class Index:
             self._owed |= names
             if self._keep(lambda writer: writer.put(changed)):
                 self._owed -= names
+                self._settle()
 
     def _forget(self, tree: Tree) -> None:
         if tree is self._swept and len(self.seen) <= len(tree.references) and not self._gone:
@@ -228,6 +230,7 @@ class Index:
         if not self._gone or self._keep(lambda writer: writer.remove(self._gone)):
             self._gone = set()
             self._swept = tree
+            self._settle()
 
     # The file
 
@@ -263,7 +266,7 @@ class Index:
         self.changes += 1
 
     def _keep(self, write: Callable[[IndexWriter], None]) -> bool:
-        """Writes to the file; False where it could not be, which is told as `fault`."""
+        """Writes to the file; False where it could not be, which is told as `fault` until it holds everything."""
         if self._writer is None:
             return False
         try:
@@ -271,8 +274,13 @@ class Index:
         except (sqlite3.Error, UnusableError) as error:
             self._mend(error)
             return False
-        self.fault = ""
+        self._settle()
         return True
+
+    def _settle(self) -> None:
+        """A fault is over when the file is owed nothing: that one slice could be written says little."""
+        if self.metadata is not None and not self._owed and not self._gone:
+            self.fault = ""
 
     def _mend(self, error: Exception) -> None:
         """Throws a damaged file away, which is filled again by the next look; of other faults memory makes up."""

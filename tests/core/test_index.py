@@ -9,16 +9,22 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kladml_core.backends import sqlite_metadata
 from kladml_core.backends.index_file import index_file
 from kladml_core.backends.sqlite_metadata import SqliteMetadata
+from kladml_core.errors import UnusableError
 from kladml_core.runs.files import write_json
 from kladml_core.runs.notes import edit_notes
 from kladml_core.runs.rundir import RunDirectory
+from kladml_core.settings import load_settings
 from kladml_core.user_folders import user_folder
 from kladml_core.workspace import index as index_module
+from kladml_core.workspace.choose_runs import choose_runs, fresh_index
+from kladml_core.workspace.doctor import examine
 from kladml_core.workspace.index import Index
 from kladml_core.workspace.workspace import Workspace
 from tests.core.indexed_workspace import a_run, a_workspace, age
@@ -212,7 +218,6 @@ def test_an_index_that_is_damaged_while_it_is_open_is_made_anew(workspace: Path,
     metadata.query("PRAGMA shrink_memory")
     edit_notes(runs[0], tag=["new"])
     index.refresh()
-    index.refresh()
     assert index.fault == ""
     assert metadata.runs() == [run.reference for run in reversed(runs)]
     assert metadata.run(runs[0].reference).tags == ("new",)
@@ -243,6 +248,30 @@ def test_two_apps_keep_one_index_and_learn_from_each_other(
     one.refresh()
     assert read == [second.reference]
     assert one.seen == other.seen
+
+
+def test_an_index_that_its_disk_has_no_room_for_is_not_taken_for_the_whole(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [a_run(workspace) for _ in range(3)]
+    opened = sqlite_metadata.connect
+
+    def on_a_full_disk(*asked: Any) -> sqlite3.Connection:
+        connection = opened(*asked)
+        connection.execute(f"PRAGMA max_page_count = {connection.execute('PRAGMA page_count').fetchone()[0]}")
+        return connection
+
+    for run in runs:  # more than the free pages hold
+        edit_notes(run, note="x" * 5_000)
+    monkeypatch.setattr(sqlite_metadata, "connect", on_a_full_disk)
+    settings = load_settings(workspace)
+    assert fresh_index(settings) is None
+    assert {row.reference for row in choose_runs(settings.data).rows} == {run.reference for run in runs}
+    with pytest.raises(UnusableError, match="full"):
+        SqliteMetadata(workspace).refresh()
+    checks = {check.name: check for check in examine(workspace)}
+    assert checks["index"].state == "wrong" and "full" in checks["index"].text
+    assert checks["runs"].text == "3, none damaged"
 
 
 def test_without_a_place_for_its_file_the_index_is_kept_in_memory(
