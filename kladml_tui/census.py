@@ -129,6 +129,7 @@ class Census:
             complete=len(states) >= len(tree.references),
             archived=self._archived,
             titles=self._titles,
+            indexed=not self.fault,
         )
 
     def _describe(self) -> None:

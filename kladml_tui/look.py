@@ -46,6 +46,8 @@ class Look:
     """Keys of the projects, families and experiments that are archived."""
     titles: Mapping[str, str] = field(default_factory=dict)
     """Of those that have one, by their keys."""
+    indexed: bool = True
+    """Whether the index takes up what it does not know yet; its disk may be full."""
 
     @property
     def busy(self) -> str:

@@ -33,6 +33,9 @@ _BREATH_SECONDS = 0.001
 _TAKE_OVER_SECONDS = 5.0
 """Between two readings of what other processes have written, once every run is known."""
 
+_OWED_SECONDS = 10.0
+"""Until what could not be written is read again for the file: on a full disk that may be every run there is."""
+
 Progress = Callable[[int, int], None]
 """Told how many runs of how many are read."""
 
@@ -57,6 +60,7 @@ class Index:
         self._taken_over: tuple[int, int] | None = None
         self._take_over_at = 0.0
         self._owed: set[str] = set()
+        self._pay_at = 0.0
         self._gone: set[str] = set()
         self._checked = 0
         self._swept: Tree | None = None
@@ -122,13 +126,16 @@ class Index:
         if tree.places() != self._places and self._keep(lambda writer: writer.put_places(tree.places())):
             self._places = tree.places()
         references = tree.references
-        wanted = self._owed.union(also)
+        wanted = {*self._owed, *also} if self._is_owed_due() else set(also)
         if new and len(self.seen) < len(references):
             first = [one for one in references if one in wanted or self._is_due(one)]
         else:
             first = [one for one in references if one in wanted or self._is_live(one)]
         self._read(first, progress)
         return self._check(references, time.monotonic() + seconds) if everything else not self.closed
+
+    def _is_owed_due(self) -> bool:
+        return time.monotonic() >= self._pay_at
 
     def _is_live(self, reference: str) -> bool:
         known = self.seen.get(reference)
@@ -150,7 +157,8 @@ class Index:
         entries = []
         for reference in references:
             known, path = self.seen.get(reference), f"{self._projects}/{reference}"
-            unchanged = known is not None and not known.live and reference not in self._owed
+            owed = reference in self._owed and self._is_owed_due()
+            unchanged = known is not None and not known.live and not owed
             if unchanged and known is not None and stamp_of(path) == known.stamp:
                 continue
             entries.append(read_entry(path, reference))
@@ -272,6 +280,7 @@ class Index:
         try:
             write(self._writer)
         except (sqlite3.Error, UnusableError) as error:
+            self._pay_at = time.monotonic() + _OWED_SECONDS
             self._mend(error)
             return False
         self._settle()

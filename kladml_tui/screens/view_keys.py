@@ -131,6 +131,9 @@ class ViewKeys(PaneKeys):
         if run_store.needs_files(view, wanted) and not (anew and self._checked == checked):
             self._checked = None
             unknown = await asyncio.to_thread(store.catch_up, runs, states, asked)
+        params, indexed = run_store.asks_params(view, wanted), store.has_index and self.look.indexed
+        if unknown and not indexed:
+            unknown = await asyncio.to_thread(store.stale, unknown, states, params=params)
         chunk = _FIRST_CHUNK
         while True:
             # First by what is known: letters typed into a long list narrow it at once.
@@ -138,12 +141,12 @@ class ViewKeys(PaneKeys):
             if runs == self.runs.runs:
                 self.runs.show_choice(chosen, anew=anew)
                 self.chosen(chosen)
-            if not unknown or store.has_index:
+            if not unknown or indexed:
                 # What the index does not know yet, it will know at one of the next looks.
                 self._checked = None if unknown else checked
                 return
             now, unknown = unknown[:chunk], unknown[chunk:]
-            await asyncio.to_thread(store.read, now, states, params=run_store.asks_params(view, wanted))
+            await asyncio.to_thread(store.read, now, states, params=params)
             chunk = min(2 * chunk, _LAST_CHUNK)
 
     def chosen(self, chosen: Choice) -> None:

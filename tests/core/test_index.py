@@ -263,9 +263,14 @@ def test_an_index_that_its_disk_has_no_room_for_is_not_taken_for_the_whole(
 
     for run in runs:  # more than the free pages hold
         edit_notes(run, note="x" * 5_000)
+        age(run.path)
     monkeypatch.setattr(sqlite_metadata, "connect", on_a_full_disk)
     settings = load_settings(workspace)
     assert fresh_index(settings) is None
+    index, read = Index(Workspace.open(workspace)), reads_of(monkeypatch)
+    index.refresh()
+    index.refresh()
+    assert sorted(read) == sorted(run.reference for run in runs), "all that is owed was read again for each look"
     assert {row.reference for row in choose_runs(settings.data).rows} == {run.reference for run in runs}
     with pytest.raises(UnusableError, match="full"):
         SqliteMetadata(workspace).refresh()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kladml_core.backends import sqlite_metadata
 from kladml_core.runs.notes import edit_notes
 from kladml_core.runs.rundir import RunDirectory
 from kladml_core.settings import load_settings
@@ -44,6 +47,27 @@ def test_a_filter_works_where_no_index_can_be_kept(tmp_path: Path, monkeypatch: 
     store.read(unknown, look.states, params=False)
     assert store.choose(runs, look.states, view, wanted).order == runs
     assert census.fault
+
+
+async def test_a_filter_reads_the_files_of_what_a_full_disk_keeps_out_of_the_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = workspace_in(tmp_path / "w")
+    edit_notes(RunDirectory(a_run(workspace)), note="x" * 5_000)
+    opened = sqlite_metadata.connect
+
+    def on_a_full_disk(*asked: Any) -> sqlite3.Connection:
+        connection = opened(*asked)
+        connection.execute(f"PRAGMA max_page_count = {connection.execute('PRAGMA page_count').fetchone()[0]}")
+        return connection
+
+    monkeypatch.setattr(sqlite_metadata, "connect", on_a_full_disk)
+    app = KladMLApp(workspace)
+    async with app.run_test(size=ROOMY) as pilot:
+        await shows(pilot, "run_0001")
+        app.workbench.show_as(View("val/loss<1 train/loss<1"))
+        await shows(pilot, "1 of 1 match")
+        assert "to be read" not in screen_text(app)
 
 
 def test_a_filter_asks_only_for_what_changed_and_for_names_that_there_are(tmp_path: Path) -> None:
